@@ -1,0 +1,1 @@
+"""Partner API authentication for the HTTP client that you already use."""
