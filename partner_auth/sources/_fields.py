@@ -1,7 +1,8 @@
 """One parser for every store: a document, or one value a field, becomes a credential.
 
-What a store gave comes here wrapped in `Secret`. It is unwrapped only below `_credential` and `_alternates`, which
-return what went wrong as a `Problem`; the error is raised above them, where no frame holds the document any more.
+What a store gave comes here wrapped in `Secret`. It is unwrapped only below `_credential` and
+`_alternates`, which return what went wrong as a `Problem`; the error is raised above them, where no
+frame holds the document any more.
 """
 
 from __future__ import annotations
@@ -19,13 +20,20 @@ from partner_auth._credentials import Credential, Secret, epoch
 from partner_auth._policy import seconds
 from partner_auth.exceptions import ConfigurationError, CredentialInvalid
 
-FIELD_PARAMS = ("client_id", "client_id_field", "secret_key_field", "secret_key_encoding", "timeout")
+FIELD_PARAMS = (
+    "client_id",
+    "client_id_field",
+    "secret_key_field",
+    "secret_key_encoding",
+    "timeout",
+)
 LIMIT = 65_536  # bytes of a document: a credential has a few hundred
 ALTERNATES = ("next", "previous")  # the likelier one first
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999: what lies behind it was meant as milliseconds
-# A key for HS256 has 32 bytes at least: one that stands where a name belongs is too long to be shown.
+# A key for HS256 has at least 32 bytes: one put where a name belongs is too long to be shown.
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,30}", re.ASCII)
+_NAMES_SHOWN = 12
 _BLANKS = " \t\r\n"
 _MISSING = object()
 
@@ -43,16 +51,18 @@ class Problem:
 class Fields:
     """Find client id and key in what a store holds.
 
-    A text that begins with `{` is JSON; any other text, without a byte-order mark and one line break at its end, is
-    the key alone; bytes that are no UTF-8 are the key as they stand. JSON may also hold `key_id`, `version`,
-    `refresh_at` and `expires_at` (seconds since the epoch, or ISO 8601 with a zone), and `secret_key_next` and
-    `secret_key_previous` (with `key_id_next`, `key_id_previous`), which are tried around a rotation.
+    A text that begins with `{` is JSON; any other text, without a byte-order mark and one line
+    break at its end, is the key alone; bytes that are no UTF-8 are the key as they stand. JSON may
+    also hold `key_id`, `version`, `refresh_at` and `expires_at` (seconds since the epoch, or ISO
+    8601 with a zone), and `secret_key_next` and `secret_key_previous` (with `key_id_next`,
+    `key_id_previous`), which are tried around a rotation.
 
     Args:
         client_id: the client id itself; what the store says of it is then ignored.
         client_id_field: where it stands, a dotted path; default `client_id`.
         secret_key_field: where the key stands, a dotted path; default `secret_key`.
-        secret_key_encoding: `base64`, `base64url` or `hex` if the key is stored so; default: as it stands.
+        secret_key_encoding: `base64`, `base64url` or `hex` if the key is stored so; default: as it
+            stands.
 
     Raises:
         ConfigurationError: a setting is blank, contradicts another one, or is no known encoding.
@@ -113,15 +123,23 @@ class Fields:
             document: what the store holds; None where all stands in `beside`.
             source: `repr` of the source, for the message.
             version: the store's name for it; wins over a field `version`.
-            refresh_at: as in `Credential`; the earlier of this and the field of that name holds.
+            refresh_at: as in `Credential`; the earlier of this and the field of that name counts.
             expires_at: likewise.
-            beside: values that stand outside of the document (a variable, a file), by field; they win over it.
+            beside: values that stand outside of the document (a variable, a file), by field; they
+                win over it.
             id_from: how to give the client id of a bare key, for the message.
 
         Raises:
             CredentialInvalid: it can't be read as one.
         """
-        made = self._credential(document, beside or {}, id_from, version, refresh_at, expires_at)
+        made = self._credential(
+            document,
+            beside or {},
+            id_from=id_from,
+            version=version,
+            refresh_at=refresh_at,
+            expires_at=expires_at,
+        )
         if isinstance(made, Problem):
             raise CredentialInvalid(f"{source}: {made.text}")
         return made
@@ -134,10 +152,10 @@ class Fields:
         version: str | None = None,
         beside: Mapping[str, Secret] | None = None,
     ) -> list[Credential]:
-        """Return the credentials with the keys of the fields `secret_key_next` and `secret_key_previous`.
+        """Return the credentials with the keys `secret_key_next` and `secret_key_previous`.
 
-        With `secret_key_field=x` the fields `x_next` and `x_previous` come before these. One that can't be read does
-        not spoil the other.
+        With `secret_key_field=x` the fields `x_next` and `x_previous` come before these. One that
+        can't be read does not spoil the other.
 
         Raises:
             CredentialInvalid: the document, or all that it holds of them, can't be read.
@@ -151,6 +169,7 @@ class Fields:
         self,
         document: Secret | None,
         beside: Mapping[str, Secret],
+        *,
         id_from: str,
         version: str | None,
         refresh_at: datetime | float | None,
@@ -219,8 +238,8 @@ class Fields:
             )
         if id_from and self.client_id is None and self.id_path not in values:
             raise CredentialInvalid(
-                f"it holds a key alone: give the client id by {id_from}, or store a JSON object with "
-                f"{self.id_path} and {self.key_path}"
+                f"it holds a key alone: give the client id by {id_from}, or store a JSON object "
+                f"with {self.id_path} and {self.key_path}"
             )
         return {self.key_path: _trimmed(content)} | values
 
@@ -380,7 +399,7 @@ _KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a numb
 
 def _named(names: Mapping[str, Any] | set[str]) -> str:
     shown = [name if _NAME.fullmatch(name) else "…" for name in sorted(names)]
-    return ", ".join(shown[:12] + ["…"] * (len(shown) > 12))
+    return ", ".join(shown[:_NAMES_SHOWN] + ["…"] * (len(shown) > _NAMES_SHOWN))
 
 
 def _unwrapped(value: str | bytes, encoding: str) -> bytes:
@@ -389,16 +408,17 @@ def _unwrapped(value: str | bytes, encoding: str) -> bytes:
         return _ENCODINGS[encoding](b"".join(raw.split()))  # openssl breaks its lines
     except ValueError:
         pass
-    other = {"base64": " (with - and _ it is base64url)", "base64url": " (with + and / it is base64)"}
+    other = {
+        "base64": " (with - and _ it is base64url)",
+        "base64url": " (with + and / it is base64)",
+    }
     raise CredentialInvalid(
         f"the key is no {encoding}, as secret_key_encoding= says{other.get(encoding, '')}"
     )
 
 
 def _base64(raw: bytes) -> bytes:
-    body = raw.rstrip(b"=")
-    if len(raw) - len(body) > 2:
-        raise ValueError
+    body = raw.removesuffix(b"=").removesuffix(b"=")  # some tools leave the padding out
     return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
 
 

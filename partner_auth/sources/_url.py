@@ -1,6 +1,7 @@
 """Source URLs: taken apart here, handed to the source that has the scheme. Nothing is contacted.
 
-A URL is wrapped in `Secret` until it is known to hold no secret: people put one there, or pass the secret itself.
+A URL is wrapped in `Secret` until it is known to hold no secret: people put one there, or pass the
+secret itself.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class SourceURL(str):
         params: what stands behind the `?`, percent-decoded; `+` is a plus.
     """
 
+    __slots__ = ("location", "params", "scheme")
+
     scheme: str
     location: str
     params: dict[str, str]
@@ -82,13 +85,15 @@ class _NoURL(Exception):
 
 
 def source_from_url(url: str) -> CredentialSource:
-    """Return the source that a URL names, as `PARTNER_AUTH_SOURCE` or `PartnerAuth(source=)` takes it.
+    """Return the source that a URL names.
 
-    Contacts nothing. Schemes: `env`, `file`, `aws-secretsmanager` (or a bare ARN), `aws-ssm`, `vault`, and those of
-    installed packages with an entry point in the group `partner_auth.sources`.
+    Contacts nothing. Schemes: `env`, `file`, `aws-secretsmanager` (or a bare ARN), `aws-ssm`,
+    `vault`, and those of installed packages with an entry point in the group
+    `partner_auth.sources`.
 
     Raises:
-        ConfigurationError: it is no such URL, holds a secret, or its parameters are wrong; the URL is not shown.
+        ConfigurationError: it is no such URL, holds a secret, or its parameters are wrong. The URL
+            is not shown.
     """
     if not isinstance(url, str):
         kind = type(url).__name__
@@ -110,7 +115,8 @@ def path_segments(path: str, what: str) -> list[str]:
     """Split a decoded path at its slashes; `what` names it in the message.
 
     Raises:
-        ConfigurationError: a segment is empty, `.` or `..`: the store would read another path than the one written.
+        ConfigurationError: a segment is empty, `.` or `..`, so that another path would be read than
+            the one written.
     """
     segments = path.split("/")
     if any(segment in ("", ".", "..") for segment in segments):
@@ -164,7 +170,8 @@ def _check_location(scheme: str, location: str) -> None:
     userinfo, at, _ = decoded.partition("/")[0].rpartition("@")
     if not at or _ARN.match(decoded):
         return
-    # AWS names have an @ but no colon; a token alone before the @ is nobody's name for a mount, file or variable
+    # AWS names may have an @ but no colon. A mount, file or variable has no @ in its first part, so
+    # what stands before it may be a token.
     if ":" in userinfo or scheme in ("vault", "file", "env"):
         raise _NoURL(
             f"a {scheme}:// URL holds a user or password before @: secrets don't belong there"
@@ -204,7 +211,10 @@ def _known() -> str:
 def _from_plugin(url: SourceURL) -> CredentialSource:
     import importlib.metadata  # 20 ms: only for a scheme that is not built in
 
-    found = {entry.value: entry for entry in importlib.metadata.entry_points(group=GROUP, name=url.scheme)}
+    found = {
+        entry.value: entry
+        for entry in importlib.metadata.entry_points(group=GROUP, name=url.scheme)
+    }
     if not found:
         raise ConfigurationError(
             f"no source has the scheme {url.scheme!r}: known are {_known()}, and the entry points "
@@ -229,9 +239,9 @@ def _from_plugin(url: SourceURL) -> CredentialSource:
 def _made_by_plugin(entry: Any, url: SourceURL) -> Any:
     try:
         return entry.load()(url)
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
         return error
 
 
 def _distribution(entry: Any) -> str:
-    return entry.dist.name if entry.dist is not None else entry.value.partition(":")[0]
+    return str(entry.dist.name) if entry.dist is not None else str(entry.module)
