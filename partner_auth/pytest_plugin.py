@@ -1,0 +1,25 @@
+"""The pytest fixture `partner_server`: loaded by pytest in every project, so it imports pytest and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from partner_auth.testing import PartnerServer
+
+
+@pytest.fixture
+def partner_server() -> Iterator[PartnerServer]:
+    """Run a partner API on a free loopback port for one test: see `partner_auth.testing.PartnerServer`.
+
+    Each test has its own, so tests may run side by side (pytest-xdist). A test that needs other settings, such as a
+    clock, makes its own: `with PartnerServer(clock=clock) as server`.
+    """
+    from partner_auth.testing import PartnerServer
+
+    with PartnerServer() as server:
+        yield server

@@ -1,0 +1,8 @@
+"""A partner API and a clock for your own tests: real sockets, real tokens, time that you move by hand."""
+
+from partner_auth.testing._clock import Clock
+from partner_auth.testing._received import Received
+from partner_auth.testing._server import PartnerServer
+from partner_auth.testing._store import MemoryStore
+
+__all__ = ["Clock", "MemoryStore", "PartnerServer", "Received"]

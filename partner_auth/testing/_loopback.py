@@ -1,0 +1,253 @@
+"""HTTP/1.1 on a loopback socket: connections, threads and bytes. What is answered is decided elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from typing import BinaryIO
+
+from partner_auth.testing._hostile import Body
+
+LINE = 65_537
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One request that has arrived whole."""
+
+    method: str
+    path: str
+    headers: Message
+    body: bytes
+    connection: int
+    keep_alive: bool
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What is sent back: a status, the headers apart from the framing, and the body."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Body
+
+
+class Loopback:
+    """Serve one port of 127.0.0.1, with a thread for each connection, until closed.
+
+    `connected` is called for each connection that is taken; `respond` for each request, in the connection's thread,
+    where None means that the connection is dropped.
+    """
+
+    def __init__(
+        self,
+        connected: Callable[[], None],
+        respond: Callable[[Incoming], Outgoing | None],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        """Open nothing yet."""
+        self._connected = connected
+        self._respond = respond
+        self._context = context
+        self._lock = threading.Lock()  # guards the five below
+        self._open: dict[int, socket.socket] = {}
+        self._threads: set[threading.Thread] = set()
+        self._listener: socket.socket | None = None
+        self._stop: Callable[[], None] | None = None
+        self._accepted = 0
+        self.port = 0
+        self.dropping = False
+        self.closing = threading.Event()
+
+    def listen(self) -> None:
+        """Take connections: at first on a free port, later on the same one; does nothing while it listens."""
+        if self._stop is not None:
+            return
+        if self._listener is None:
+            self._listener = _bound(self.port)
+            self.port = self._listener.getsockname()[1]
+        self._listener.listen(128)
+        self._listener.setblocking(False)
+        waker, wake = socket.socketpair()
+        thread = self._started(self._accept, self._listener, waker)
+
+        def stop() -> None:
+            wake.close()
+            thread.join()
+            waker.close()
+
+        self._stop = stop
+
+    def refuse(self) -> None:
+        """Refuse connections but keep the port; those that are open break."""
+        if self._halt():
+            # A bound socket that does not listen refuses, and nobody else is given the port meanwhile.
+            self._listener = _bound(self.port)
+        self.break_connections()
+
+    def break_connections(self) -> None:
+        """Shut every connection that is open; what waits for a byte on one wakes up."""
+        with self._lock:
+            connections = list(self._open.values())
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own, which takes the TLS state away under the thread that is reading.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Break every connection, free the port, and wait until the threads have ended (5 s each at most)."""
+        self.closing.set()
+        self._halt()
+        if self._listener is not None:
+            self._listener.close()
+        self.break_connections()
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(5.0)
+
+    def _halt(self) -> bool:
+        stop, self._stop = self._stop, None
+        if stop is None or self._listener is None:
+            return False
+        stop()
+        self._listener.close()
+        return True
+
+    def _accept(self, listener: socket.socket, waker: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(waker, selectors.EVENT_READ)
+            while not any(key.fileobj is waker for key, _ in selector.select()):
+                with contextlib.suppress(OSError):  # the client may be gone again
+                    self._adopt(listener.accept()[0])
+
+    def _adopt(self, connection: socket.socket) -> None:
+        if self.dropping:
+            connection.close()
+            return
+        connection.setblocking(True)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._accepted += 1
+            number = self._accepted
+            self._open[number] = connection
+        self._connected()
+        self._started(self._converse, connection, number)
+
+    def _started(self, run: Callable[..., None], *args: object) -> threading.Thread:
+        def body() -> None:
+            run(*args)
+            with self._lock:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=body, name="partner_auth.testing", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+        return thread
+
+    def _converse(self, connection: socket.socket, number: int) -> None:
+        try:
+            with contextlib.suppress(OSError):  # a client that is gone is no fault of the server's
+                connection = self._secured(connection, number)
+                with connection.makefile("rb") as stream:
+                    while self._exchange(connection, stream, number):
+                        pass
+        finally:
+            with self._lock:
+                del self._open[number]
+            connection.close()
+
+    def _secured(self, connection: socket.socket, number: int) -> socket.socket:
+        if self._context is None:
+            return connection
+        secured = self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+        with self._lock:
+            self._open[number] = secured  # the plain one has lost its descriptor
+        secured.do_handshake()
+        return secured
+
+    def _exchange(self, connection: socket.socket, stream: BinaryIO, number: int) -> bool:
+        try:
+            incoming = _read(connection, stream, number)
+        except (ValueError, http.client.HTTPException):
+            connection.sendall(
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            return False
+        outgoing = self._respond(incoming) if incoming is not None else None
+        if incoming is None or outgoing is None:
+            return False
+        keep = incoming.keep_alive and outgoing.body.reusable
+        head = _head(outgoing, keep_alive=keep)
+        if incoming.method == "HEAD":
+            connection.sendall(head)
+            return keep
+        for chunk in outgoing.body.chunks:
+            connection.sendall(
+                head + chunk
+            )  # together: two small packets would wait for each other
+            head = b""
+        return keep
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+def _read(connection: socket.socket, stream: BinaryIO, number: int) -> Incoming | None:
+    line = stream.readline(LINE)
+    if not line:
+        return None
+    method, path, version = line.decode("latin-1").split()
+    headers = http.client.parse_headers(stream)
+    if headers.get("Expect", "").lower() == "100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    kept = "close" not in headers.get("Connection", "").lower() and version == "HTTP/1.1"
+    return Incoming(method, path, headers, _body(headers, stream), number, kept)
+
+
+def _body(headers: Message, stream: BinaryIO) -> bytes:
+    if "chunked" in headers.get("Transfer-Encoding", "").lower():
+        return b"".join(_chunks(stream))
+    return _exactly(stream, int(headers.get("Content-Length", "0")))
+
+
+def _chunks(stream: BinaryIO) -> list[bytes]:
+    chunks = []
+    while size := int(stream.readline(LINE).partition(b";")[0], 16):
+        chunks.append(_exactly(stream, size))
+        stream.readline(LINE)
+    http.client.parse_headers(stream)  # the trailers
+    return chunks
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    if size < 0:
+        raise ValueError("a negative length")
+    data = stream.read(size)
+    if len(data) < size:
+        raise ConnectionError("the client went away in the midst of a body")
+    return data
+
+
+def _head(outgoing: Outgoing, *, keep_alive: bool) -> bytes:
+    lines = [f"HTTP/1.1 {outgoing.status} {http.client.responses.get(outgoing.status, 'Status')}"]
+    headers = [*outgoing.headers, *outgoing.body.headers.items()]
+    if not keep_alive:
+        headers.append(("Connection", "close"))
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
