@@ -1,4 +1,4 @@
-"""The pytest fixture `partner_server`: loaded by pytest in every project, so it imports pytest and nothing else."""
+"""The pytest fixture `partner_server`. Every test run loads this: it imports pytest alone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def partner_server() -> Iterator[PartnerServer]:
-    """Run a partner API on a free loopback port for one test: see `partner_auth.testing.PartnerServer`.
+    """Run a partner API on a free loopback port for one test: `testing.PartnerServer`.
 
-    Each test has its own, so tests may run side by side (pytest-xdist). A test that needs other settings, such as a
-    clock, makes its own: `with PartnerServer(clock=clock) as server`.
+    Each test has its own, so tests may run side by side (pytest-xdist). A test that needs other
+    settings, such as a clock, makes its own: `with PartnerServer(clock=clock) as server`.
     """
     from partner_auth.testing import PartnerServer
 

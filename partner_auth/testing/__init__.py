@@ -1,4 +1,4 @@
-"""A partner API and a clock for your own tests: real sockets, real tokens, time that you move by hand."""
+"""A partner API and a clock for your tests: real sockets, real tokens, time moved by hand."""
 
 from partner_auth.testing._clock import Clock
 from partner_auth.testing._received import Received

@@ -1,4 +1,4 @@
-"""What the test partner answers, apart from whom it believes: slow, failing, hostile or redirecting on demand."""
+"""What the test partner answers, whoever asks: slow, failing, hostile, redirecting on demand."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from partner_auth.testing._gate import Gate
 from partner_auth.testing._hostile import SHAPES, Rest, plain, shaped
 from partner_auth.testing._keyring import Verdict
-from partner_auth.testing._loopback import Incoming, Outgoing
+from partner_auth.testing._wire import Incoming, Outgoing
 
 DROPPED = 0
 
 
 class Answers:
-    """The switches of `PartnerServer` that shape its answers; each holds until set otherwise or `reset`."""
+    """The switches of `PartnerServer` that shape its answers: each holds until it is set anew."""
 
     def __init__(self) -> None:
         """Answer as a healthy partner does."""
@@ -27,7 +27,7 @@ class Answers:
         self.reset()
 
     def reset(self) -> None:
-        """Answer as at first: quick, honest, on every path. Secrets, skew and records are left alone."""
+        """Answer as at first, quickly and honestly; secrets, skew and records are left alone."""
         self._gate.release()
         with self._counting:
             self._next: list[int] = []
@@ -41,10 +41,10 @@ class Answers:
         self._dates: tuple[str, ...] | None = None
 
     def delay(self, seconds: float, times: int | None = None) -> None:
-        """Answer the next `times` requests (None: all) after `seconds` of real time; `math.inf`: at `release`.
+        """Answer the next `times` requests (None: all) only after `seconds` of real time.
 
-        What is answered was decided on arrival. With `math.inf` and `wait_for` a test gathers requests that are under
-        way together, without sleeping.
+        `math.inf` holds them until `release`: with that and `wait_for` a test gathers requests that
+        are under way together, without sleeping. What is answered was decided on arrival.
         """
         self._gate.delay(seconds, times)
 
@@ -53,7 +53,7 @@ class Answers:
         self._gate.release()
 
     def fail(self, status: int, times: int = 1) -> None:
-        """Answer the next `times` requests with `status`, such as 503 or 429, whatever token they carry."""
+        """Answer the next `times` requests with `status`, such as 503, whatever their token."""
         with self._counting:
             self._next += [status] * times
 
@@ -79,7 +79,8 @@ class Answers:
         * `endless`: chunks as fast as they are read, for ever; `huge`: 4 MiB; `empty`: nothing
         * `drip`: one byte each 0.1 s, for ever; `silent`: a length is promised and nothing comes
         * `cut`: the connection ends before the promised length
-        * `gzip`: compressed as it should be; `bad-gzip`: said to be, but not; `bomb`: 64 kB that unpack to 64 MiB
+        * `gzip`: compressed as it should be; `bad-gzip`: said to be, but not; `bomb`: 64 kB that
+          unpack to 64 MiB
 
         On a HEAD request there is no body to shape.
         """
@@ -89,7 +90,10 @@ class Answers:
         self._shape = name
 
     def redirect(self, path: str, to: str, status: int = 302) -> None:
-        """Answer `path` with a redirect to the URL or path `to`, once the token is accepted or the path `public`."""
+        """Redirect `path` to the URL or path `to`.
+
+        A token is asked for first, unless the path is `public`.
+        """
         self._redirects[path] = (to, status)
 
     def answer(self, path: str, document: Any, status: int = 200) -> None:
@@ -101,7 +105,7 @@ class Answers:
         self._cookie = (name, value) if name is not None else None
 
     def dates(self, *texts: str | None) -> None:
-        """Send these texts as `Date` headers, as they stand; no text: send none; None: be honest again."""
+        """Send these texts as they stand as `Date` headers; none: send none; None: be honest."""
         self._dates = None if None in texts else tuple(text for text in texts if text is not None)
 
     def _planned(self) -> int | None:

@@ -22,14 +22,15 @@ class WallClock(Protocol):
 
 
 class Clock:
-    """Stand still until told to move: what a test passes as `PartnerAuth(clock=…)` and `PartnerServer(clock=…)`.
+    """Stand still until told to move: a test's `clock=` of `PartnerAuth` and `PartnerServer`.
 
-    `now()` is the wall clock, in seconds since the epoch (UTC); `monotonic()` counts seconds from an arbitrary start.
-    They move together by `advance`, and apart by `step_wall` (an operator or NTP sets the time) and `suspend` (a
-    closed laptop, a frozen function, a snapshot). Every method may be called from any thread.
+    `now()` is the wall clock, in seconds since the epoch (UTC); `monotonic()` counts seconds from
+    an arbitrary start. They move together by `advance`, and apart by `step_wall` (an operator or
+    NTP sets the time) and `suspend` (a closed laptop, a frozen function, a snapshot). Every method
+    may be called from any thread.
 
-    A server that is given the same clock follows each of these moves, `step_wall` included. To let the two disagree,
-    use `PartnerServer.skew`, or give each a clock of its own.
+    A server that is given the same clock follows each of these moves, `step_wall` included. To let
+    the two disagree, use `PartnerServer.skew`, or give each a clock of its own.
 
     Args:
         wall: where the wall clock starts: seconds since the epoch, or an aware datetime.
@@ -56,11 +57,14 @@ class Clock:
 
     @property
     def waiting(self) -> int:
-        """How many waits are registered that have not ended: poll it before you `advance` a thread that waits."""
+        """How many waits are registered and have not ended.
+
+        Poll it before you `advance` for a thread that is about to wait.
+        """
         return len(self._timers)
 
     def advance(self, seconds: float | timedelta) -> None:
-        """Let time pass: both clocks move by `seconds` (not negative), then every wait that is due ends, in order.
+        """Let time pass: both clocks move by `seconds`, then the waits that are due end, in order.
 
         `advance(900)` makes a default token expire; `advance(0)` moves nothing.
         """
@@ -70,24 +74,26 @@ class Clock:
         self._fire()
 
     def step_wall(self, seconds: float | timedelta) -> None:
-        """Set the wall clock forward, or back by a negative number, as NTP does; no wait is touched."""
+        """Set the wall clock forward, or back (negative), as NTP does; waits stand still."""
         step = _number("step_wall", seconds)
         with self._lock:
             self._wall += step
 
     def suspend(self, seconds: float | timedelta) -> None:
-        """Sleep for `seconds` (not negative): the wall clock moves, the monotonic one and every wait stand still."""
+        """Sleep for `seconds`: the wall clock moves, monotonic and the waits stand still."""
         self.step_wall(_forward("suspend", seconds))
 
     def wait(self, seconds: float, wake: Callable[[], object], *, busy: bool) -> Callable[[], None]:
-        """Arrange that `wake` is called once `seconds` have passed on this clock; return a function that cancels it.
+        """Arrange that `wake` is called once `seconds` have passed here; return what cancels that.
 
-        Only `advance` passes time, so a test with one thread would wait for ever. Hence `busy`: is anything under
-        way, such as a read in another thread, that could end this wait from outside? If not, the clock moves itself
-        to the wait's end, ends the waits that are due before it, and calls `wake` before this returns.
+        Only `advance` passes time, so a test with one thread would wait for ever. Hence `busy`: is
+        anything under way, such as a read in another thread, that could end this wait from outside?
+        If not, the clock moves itself to the wait's end, ends the waits that are due before it, and
+        calls `wake` before this returns.
 
-        `wake` runs without the clock's lock, in the thread that moved the clock, and may use the clock. If one
-        raises, the others that are due are called all the same, and its error is raised after that.
+        `wake` runs without the clock's lock, in the thread that moved the clock, and may use the
+        clock. If one raises, the others that are due are called all the same, and its error is
+        raised after that.
 
         Args:
             seconds: finite; zero or less is due at once, whatever `busy` says.

@@ -17,7 +17,7 @@ class Gate:
         self._released = threading.Event()
 
     def delay(self, seconds: float, times: int | None = None) -> None:
-        """Hold up the next `times` who pass (None: all) for `seconds`; those inside keep the time they have."""
+        """Hold up the next `times` who pass (None: all) for `seconds`, but nobody who is inside."""
         if not seconds >= 0:
             raise ValueError(
                 f"delay: a number of seconds from 0 to math.inf is wanted, not {seconds!r}"

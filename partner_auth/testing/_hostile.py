@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
@@ -77,9 +78,15 @@ def _gzip(body: bytes, _rest: Rest) -> Body:
     return Body(iter((packed,)), {"Content-Length": str(len(packed)), "Content-Encoding": "gzip"})
 
 
-def _bomb(_body: bytes, _rest: Rest) -> Body:
+@functools.cache
+def _packed_bomb() -> bytes:
     packer = zlib.compressobj(wbits=31)
-    packed = b"".join(packer.compress(bytes(BLOCK)) for _ in range(BOMB // BLOCK)) + packer.flush()
+    blocks = (packer.compress(bytes(BLOCK)) for _ in range(BOMB // BLOCK))
+    return b"".join(blocks) + packer.flush()
+
+
+def _bomb(_body: bytes, _rest: Rest) -> Body:
+    packed = _packed_bomb()
     return Body(iter((packed,)), {"Content-Length": str(len(packed)), "Content-Encoding": "gzip"})
 
 

@@ -1,4 +1,4 @@
-"""Which secrets each of the partner's nodes accepts, and what is made of a token. No sockets here."""
+"""Which secrets each of the partner's nodes accepts, and what it makes of a token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOREVER = float("inf")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a token: the secret that it was accepted with, or the one word why it was refused."""
+    """What came of a token: which secret it was accepted with, or why it was refused."""
 
     accepted_by: str | None = None
     refusal: str | None = None
@@ -53,14 +53,12 @@ class Keyring:
         return self._current
 
     def spread(self, count: int, seed: int | None) -> None:
-        """Be `count` nodes, taken in turn or by chance, each of which accepts what the first one does now."""
+        """Be `count` nodes, taken in turn or by chance; each accepts what the first does now."""
         if count < 1:
             raise ValueError(f"nodes: at least one is wanted, not {count!r}")
         with self._lock:
             self._nodes = [dict(self._nodes[0]) for _ in range(count)]
-            self._turns = (
-                _in_turn(count) if seed is None else _by_chance(count, random.Random(seed))
-            )
+            self._turns = _in_turn(count) if seed is None else _by_chance(count, seed)
 
     def pick(self) -> int:
         """Return the number of the node that the next request goes to."""
@@ -68,7 +66,7 @@ class Keyring:
             return next(self._turns)
 
     def accept(self, secrets: Iterable[Secret], node: int | None) -> None:
-        """Accept these alone, on one node or on all (None); the first is the current one."""
+        """Accept these alone, on one node, or on all (None), where the first becomes the current."""
         secrets = list(secrets)
         with self._lock:
             for secret in secrets:
@@ -77,7 +75,8 @@ class Keyring:
                 accepted.clear()
                 accepted.update(dict.fromkeys(secrets, FOREVER))
             self._rejecting = False
-            self._issue(secrets[0] if secrets else self._current)
+            if secrets and node is None:
+                self._issue(secrets[0])
 
     def rotate(self, secret: Secret, until: float | None, node: int | None) -> None:
         """Accept `secret`, and what was accepted up to now until that time (None: no longer)."""
@@ -117,7 +116,9 @@ class Keyring:
         text, _, signature = token.rpartition(".")
         signed = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
         with self._lock:
-            accepted = [secret for secret, end in self._nodes[node].items() if now < end]
+            accepted = [
+                secret for secret, end in self._nodes[node % len(self._nodes)].items() if now < end
+            ]
         for secret in accepted:
             key = self._keys.get((secret, algorithm))
             if key is not None and self._algorithms[algorithm].verify(text.encode(), key, signed):
@@ -152,8 +153,8 @@ class Keyring:
 
     def _learn(self, secret: Secret) -> None:
         for name, algorithm in self._algorithms.items():
-            # The key is prepared here, so that a wrong one fails in the test and not in the server's thread; and
-            # verified with directly, since PyJWT's `decode` would warn at every request of a key that is short.
+            # Prepared here, so that a wrong key fails in the test and not in the server's thread;
+            # and verified with directly, since PyJWT's `decode` warns of a short key each time.
             key = algorithm.prepare_key(secret.reveal())
             self._keys[secret, name] = key.public_key() if hasattr(key, "public_key") else key
 

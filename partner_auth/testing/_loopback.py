@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a loopback socket: connections, threads and bytes. What is answered is decided elsewhere."""
+"""A port of the loopback interface: its connections and threads. Who answers is told to it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from email.message import Message
 from typing import BinaryIO
 
-from partner_auth.testing._hostile import Body
-
-LINE = 65_537
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """One request that has arrived whole."""
-
-    method: str
-    path: str
-    headers: Message
-    body: bytes
-    connection: int
-    keep_alive: bool
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """What is sent back: a status, the headers apart from the framing, and the body."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: Body
+from partner_auth.testing._wire import BAD_REQUEST, Incoming, Outgoing, read, send
 
 
 class Loopback:
     """Serve one port of 127.0.0.1, with a thread for each connection, until closed.
 
-    `connected` is called for each connection that is taken; `respond` for each request, in the connection's thread,
-    where None means that the connection is dropped.
+    `connected` is called for each connection that is taken; `respond` for each request, in the
+    connection's thread, where None means that the connection is dropped.
     """
 
     def __init__(
@@ -67,7 +42,7 @@ class Loopback:
         self.closing = threading.Event()
 
     def listen(self) -> None:
-        """Take connections: at first on a free port, later on the same one; does nothing while it listens."""
+        """Take connections, on a free port at first and on the same one later."""
         if self._stop is not None:
             return
         if self._listener is None:
@@ -88,7 +63,7 @@ class Loopback:
     def refuse(self) -> None:
         """Refuse connections but keep the port; those that are open break."""
         if self._halt():
-            # A bound socket that does not listen refuses, and nobody else is given the port meanwhile.
+            # A bound socket that does not listen refuses, and keeps the port from others.
             self._listener = _bound(self.port)
         self.break_connections()
 
@@ -98,11 +73,11 @@ class Loopback:
             connections = list(self._open.values())
         for connection in connections:
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own, which takes the TLS state away under the thread that is reading.
+                # Not SSLSocket's own: it takes the TLS state from under the thread that reads.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Break every connection, free the port, and wait until the threads have ended (5 s each at most)."""
+        """Break every connection, free the port, and wait for the threads to end."""
         self.closing.set()
         self._halt()
         if self._listener is not None:
@@ -179,26 +154,14 @@ class Loopback:
 
     def _exchange(self, connection: socket.socket, stream: BinaryIO, number: int) -> bool:
         try:
-            incoming = _read(connection, stream, number)
+            incoming = read(connection, stream, number)
         except (ValueError, http.client.HTTPException):
-            connection.sendall(
-                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
+            connection.sendall(BAD_REQUEST)
             return False
         outgoing = self._respond(incoming) if incoming is not None else None
         if incoming is None or outgoing is None:
             return False
-        keep = incoming.keep_alive and outgoing.body.reusable
-        head = _head(outgoing, keep_alive=keep)
-        if incoming.method == "HEAD":
-            connection.sendall(head)
-            return keep
-        for chunk in outgoing.body.chunks:
-            connection.sendall(
-                head + chunk
-            )  # together: two small packets would wait for each other
-            head = b""
-        return keep
+        return send(connection, incoming, outgoing)
 
 
 def _bound(port: int) -> socket.socket:
@@ -206,48 +169,3 @@ def _bound(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     return listener
-
-
-def _read(connection: socket.socket, stream: BinaryIO, number: int) -> Incoming | None:
-    line = stream.readline(LINE)
-    if not line:
-        return None
-    method, path, version = line.decode("latin-1").split()
-    headers = http.client.parse_headers(stream)
-    if headers.get("Expect", "").lower() == "100-continue":
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    kept = "close" not in headers.get("Connection", "").lower() and version == "HTTP/1.1"
-    return Incoming(method, path, headers, _body(headers, stream), number, kept)
-
-
-def _body(headers: Message, stream: BinaryIO) -> bytes:
-    if "chunked" in headers.get("Transfer-Encoding", "").lower():
-        return b"".join(_chunks(stream))
-    return _exactly(stream, int(headers.get("Content-Length", "0")))
-
-
-def _chunks(stream: BinaryIO) -> list[bytes]:
-    chunks = []
-    while size := int(stream.readline(LINE).partition(b";")[0], 16):
-        chunks.append(_exactly(stream, size))
-        stream.readline(LINE)
-    http.client.parse_headers(stream)  # the trailers
-    return chunks
-
-
-def _exactly(stream: BinaryIO, size: int) -> bytes:
-    if size < 0:
-        raise ValueError("a negative length")
-    data = stream.read(size)
-    if len(data) < size:
-        raise ConnectionError("the client went away in the midst of a body")
-    return data
-
-
-def _head(outgoing: Outgoing, *, keep_alive: bool) -> bytes:
-    lines = [f"HTTP/1.1 {outgoing.status} {http.client.responses.get(outgoing.status, 'Status')}"]
-    headers = [*outgoing.headers, *outgoing.body.headers.items()]
-    if not keep_alive:
-        headers.append(("Connection", "close"))
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")

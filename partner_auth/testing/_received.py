@@ -12,19 +12,22 @@ from typing import Any
 class Received:
     """Show one request as the partner saw it, and what it made of it.
 
-    Its `repr` leaves out headers, body and token, so that a failed assertion stays readable and shows no token.
+    Its `repr` leaves out headers, body and token, so that a failed assertion stays readable and
+    shows no token.
 
     Args:
         method: as sent.
         path: the target as sent, query included.
-        status: what the partner decided to answer when the request had arrived; None: it dropped the connection.
-        accepted_by: the secret that the token was accepted with: "current", "previous" (it was current once) or
-            "other"; None if it was refused or not looked at.
-        refusal: why its token was not accepted, in one word: missing_token, malformed_token, unsupported_algorithm,
-            unknown_secret, bad_claims, wrong_client, issued_in_future, expired, rejecting, forbidden,
-            missing_cookie; None if it was accepted or not looked at.
+        status: what the partner decided to answer when the request had arrived; None: it dropped
+            the connection.
+        accepted_by: the secret that the token was accepted with: "current", "previous" (it was
+            current once) or "other"; None if it was refused or not looked at.
+        refusal: why its token was not accepted, in one word: missing_token, malformed_token,
+            unsupported_algorithm, unknown_secret, bad_claims, wrong_client, issued_in_future,
+            expired, rejecting, forbidden, missing_cookie; None if it was accepted or not looked at.
         node: which of the partner's nodes answered, counted from 0.
-        connection: the number of the TCP connection that it came over; equal numbers mean that it was kept alive.
+        connection: the number of the TCP connection that it came over; equal numbers mean that it
+            was kept alive.
         time: when it arrived, in seconds since the epoch, on the partner's clock with its skew.
         headers: by name, in any case; `get_all` gives those that came twice.
         body: all its bytes, chunks joined.
@@ -73,7 +76,11 @@ class Journal:
             self._connections = 0
 
     def wait_for(self, count: int, timeout: float = 5.0) -> list[Received]:
-        """Wait until `count` requests have arrived and return them; raise `TimeoutError` after `timeout` seconds."""
+        """Wait until `count` requests have arrived, and return them.
+
+        Raises:
+            TimeoutError: they have not within `timeout` seconds.
+        """
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self._requests) >= count, timeout):
                 raise TimeoutError(

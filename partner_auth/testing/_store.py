@@ -12,8 +12,8 @@ from partner_auth.testing._gate import Gate
 class MemoryStore:
     """Hold one client's secret, as a secrets manager would: pass it as `PartnerAuth(store)`.
 
-    A read gives what the store held when the read began, however long `delay` makes it take; so a test can change the
-    store while a read is under way. Every method may be called from any thread.
+    A read gives what the store held when the read began, however long `delay` makes it take; so a
+    test can change the store while a read is under way. Every method may be called from any thread.
 
     Args:
         client_id: what the credential's `client_id` is.
@@ -35,10 +35,10 @@ class MemoryStore:
         self._alternate_reads = 0
 
     def set(self, secret: str | bytes | Credential) -> None:
-        """Hold another secret from now on, under the next version; the same one again changes nothing.
+        """Hold another secret from now on, under the next version; the same one changes nothing.
 
-        A whole `Credential` is held as it is, with its own version, key id and times. `pending` and `previous` are
-        left alone: a store that knows those is told so.
+        A whole `Credential` is held as it is, with its own version, key id and times. `pending` and
+        `previous` are left alone: a store that knows those is told so.
         """
         with self._changed:
             credential = self._credential(secret, str(self._version + 1))
@@ -49,7 +49,7 @@ class MemoryStore:
 
     @property
     def pending(self) -> str | bytes | None:
-        """The secret that is to come, the first of the alternates; None: the store knows of none. Assign to it."""
+        """The secret that is to come, None if the store knows of none: assign to it."""
         return _revealed(self._pending)
 
     @pending.setter
@@ -58,7 +58,7 @@ class MemoryStore:
 
     @property
     def previous(self) -> str | bytes | None:
-        """The secret before the current one, the last of the alternates; None: the store knows of none. Assign to it."""
+        """The secret before the current one, None if the store knows of none: assign to it."""
         return _revealed(self._previous)
 
     @previous.setter
@@ -68,17 +68,17 @@ class MemoryStore:
     def fail(
         self, error: BaseException | type[BaseException] | None, times: int | None = None
     ) -> None:
-        """Raise `error`, a new copy each time, for the next `times` reads (None: all) of either kind; None mends it.
+        """Raise a copy of `error` at the next `times` reads (None: all); None mends the store.
 
-        `store.fail(SourceUnavailable("down"))` is an outage, `store.fail(SourceRejected("gone", reason="deleted"))` a
-        revocation.
+        `store.fail(SourceUnavailable("down"))` is an outage, `store.fail(SourceRejected("gone",
+        reason="deleted"))` a revocation.
         """
         with self._changed:
             self._error = error() if isinstance(error, type) else error
             self._errors_left = times
 
     def delay(self, seconds: float, times: int | None = None) -> None:
-        """Let the next `times` reads (None: all) take `seconds` of real time; `math.inf`: until `release`."""
+        """Make the next `times` reads (None: all) take `seconds`; `math.inf`: until `release`."""
         self._gate.delay(seconds, times)
 
     def release(self) -> None:
@@ -96,7 +96,11 @@ class MemoryStore:
         return self._alternate_reads
 
     def wait_for_reads(self, count: int, timeout: float = 5.0) -> None:
-        """Wait until `fetch` has been called `count` times in all; raise `TimeoutError` after `timeout` seconds."""
+        """Wait until `fetch` has been called `count` times in all.
+
+        Raises:
+            TimeoutError: it has not within `timeout` seconds.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._reads >= count, timeout):
                 raise TimeoutError(
@@ -113,7 +117,7 @@ class MemoryStore:
         return held
 
     def alternates(self) -> list[Credential]:
-        """Return what may be valid around a rotation, `pending` first: `CredentialSource.alternates`."""
+        """Return `pending` and `previous`, where known: `CredentialSource.alternates`."""
         with self._changed:
             self._alternate_reads += 1
             held, error = (self._pending, self._previous), self._next_error()
