@@ -7,18 +7,24 @@ frame holds the document any more.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from partner_auth._credentials import Credential, Secret, epoch
 from partner_auth._policy import seconds
 from partner_auth.exceptions import ConfigurationError, CredentialInvalid
+from partner_auth.sources._document import (
+    ENCODINGS,
+    decoded,
+    is_unicode,
+    names_for_message,
+    trimmed,
+    unwrapped,
+    values_of,
+)
 
 FIELD_PARAMS = (
     "client_id",
@@ -27,14 +33,9 @@ FIELD_PARAMS = (
     "secret_key_encoding",
     "timeout",
 )
-LIMIT = 65_536  # bytes of a document: a credential has a few hundred
 ALTERNATES = ("next", "previous")  # the likelier one first
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999: what lies behind it was meant as milliseconds
-# A key for HS256 has at least 32 bytes: one put where a name belongs is too long to be shown.
-_NAME = re.compile(r"[A-Za-z_][\w.-]{0,30}", re.ASCII)
-_NAMES_SHOWN = 12
-_BLANKS = " \t\r\n"
 _MISSING = object()
 
 
@@ -87,8 +88,8 @@ class Fields:
         _check_setting("client_id", client_id)
         _check_path("client_id_field", client_id_field)
         _check_path("secret_key_field", secret_key_field)
-        if secret_key_encoding is not None and secret_key_encoding not in _ENCODINGS:
-            known = ", ".join(_ENCODINGS)
+        if secret_key_encoding is not None and secret_key_encoding not in ENCODINGS:
+            known = ", ".join(ENCODINGS)
             raise ConfigurationError(f"secret_key_encoding is none of {known}")
 
     @property
@@ -194,7 +195,7 @@ class Fields:
         found: list[Credential] = []
         problem: Problem | None = None
         try:
-            values = self._values(document, beside, "")
+            values = self._values(document, beside, None)
         except CredentialInvalid as error:
             return Problem(str(error))
         for label in ALTERNATES:
@@ -211,7 +212,7 @@ class Fields:
         self, values: Mapping[str, Any], label: str, version: str | None
     ) -> Credential | None:
         paths = (f"{self.key_path}_{label}", f"secret_key_{label}")
-        path = next((p for p in paths if _look(values, p) not in (_MISSING, None, "", b"")), None)
+        path = next((path for path in paths if not _is_blank(_look(values, path))), None)
         if path is None:
             return None
         return Credential(
@@ -222,26 +223,26 @@ class Fields:
         )
 
     def _values(
-        self, document: Secret | None, beside: Mapping[str, Secret], id_from: str
+        self, document: Secret | None, beside: Mapping[str, Secret], id_from: str | None
     ) -> dict[str, Any]:
-        values = {name: _trimmed(_decoded(value)) for name, value in beside.items()}
+        values = {name: trimmed(decoded(value)) for name, value in beside.items()}
         if document is None:
             return values
-        content = _decoded(document)
-        if isinstance(content, str) and content.lstrip(_BLANKS).startswith("{"):
-            return _json(content) | values
-        if not content.strip():
-            raise CredentialInvalid("it is empty: put the partner's client id and secret there")
+        fields, is_json = values_of(document, alone=self.key_path)
+        if id_from is not None and not is_json:
+            self._check_key_alone(values, id_from)
+        return fields | values
+
+    def _check_key_alone(self, values: Mapping[str, Any], id_from: str) -> None:
         if self.secret_key_field is not None:
             raise CredentialInvalid(
-                "it holds no JSON object, so there is no field for secret_key_field="
+                f"it is no JSON object, so it has no field {self.key_path!r} (secret_key_field=)"
             )
-        if id_from and self.client_id is None and self.id_path not in values:
+        if self.client_id is None and self.id_path not in values:
             raise CredentialInvalid(
                 f"it holds a key alone: give the client id by {id_from}, or store a JSON object "
                 f"with {self.id_path} and {self.key_path}"
             )
-        return {self.key_path: _trimmed(content)} | values
 
     def _client_id(self, values: Mapping[str, Any]) -> str:
         if self.client_id is not None:
@@ -254,8 +255,8 @@ class Fields:
     def _key(self, values: Mapping[str, Any], path: str) -> Secret:
         value = _field(values, path, "secret_key_field")
         if self.secret_key_encoding is not None:
-            value = _unwrapped(value, self.secret_key_encoding)
-        elif isinstance(value, str) and not _is_unicode(value):
+            value = unwrapped(value, self.secret_key_encoding)
+        elif isinstance(value, str) and not is_unicode(value):
             raise CredentialInvalid(f"{path!r} holds half a surrogate pair, which no key has")
         return Secret(value)
 
@@ -289,85 +290,6 @@ def _check_path(name: str, value: str | None) -> None:
         raise ConfigurationError(f"{name} is a dotted path such as partner.key: a name is missing")
 
 
-def _decoded(content: Secret) -> str | bytes:
-    """Return text where it is text, else the bytes as they stand."""
-    if len(content.encoded()) > LIMIT:
-        raise CredentialInvalid(f"it is longer than {LIMIT // 1024} KiB, which no credential is")
-    raw = content.reveal()
-    if isinstance(raw, str):
-        return raw.removeprefix("\ufeff")
-    if _is_utf16(raw):
-        raise CredentialInvalid("it is UTF-16 (PowerShell's `>` writes that): save it as UTF-8")
-    try:
-        return raw.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        whole = raw[: error.start].decode()
-        at_the_end = error.reason == "unexpected end of data"
-    if at_the_end and whole.lstrip("\ufeff" + _BLANKS).startswith("{"):
-        return whole  # JSON that is still being written
-    if _is_json(raw.decode("latin-1")):
-        raise CredentialInvalid("it is JSON, but not in UTF-8: save it as UTF-8")
-    return raw
-
-
-def _is_utf16(raw: bytes) -> bool:
-    if not raw.startswith((b"\xff\xfe", b"\xfe\xff")) or len(raw) % 2:
-        return False
-    high = raw[3::2] if raw.startswith(b"\xff\xfe") else raw[2::2]
-    return 2 * high.count(0) > len(high)  # a random key is not half zeros
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _trimmed(content: str | bytes) -> str | bytes:
-    """Drop one line break at the end of a text: editors and `echo` put it there."""
-    if isinstance(content, bytes):
-        return content
-    return content.removesuffix("\r\n") if content.endswith("\r\n") else content.removesuffix("\n")
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_constant
-        )
-    except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip(_BLANKS)) or error.msg.startswith("Unterminated")
-        hint = "it ends too early (still being written?)" if cut else "mend it"
-        raise CredentialInvalid(f"it begins with {{ but is no JSON object: {hint}") from None
-    except (ValueError, RecursionError):
-        raise CredentialInvalid(
-            "its JSON nests too deep or holds a number of too many digits"
-        ) from None
-    return values
-
-
-def _is_json(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = _named({name for name in names if names.count(name) > 1})
-        raise CredentialInvalid(f"its JSON has a field more than once: {twice}")
-    return values
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise CredentialInvalid(f"its JSON holds {name}, which is no JSON")
-
-
 def _look(values: Mapping[str, Any], path: str) -> Any:
     """Follow a dotted path; a name that has the dots in it goes first."""
     if path in values:
@@ -377,67 +299,29 @@ def _look(values: Mapping[str, Any], path: str) -> Any:
     return _look(inner, rest) if rest and isinstance(inner, dict) else _MISSING
 
 
-def _field(values: Mapping[str, Any], path: str, option: str) -> Any:
+def _field(values: Mapping[str, Any], path: str, option: str) -> str | bytes:
     value = _look(values, path)
     if value is _MISSING:
-        there = _named(values) or "no field at all"
+        there = names_for_message(values) or "no field at all"
         raise CredentialInvalid(
             f"it has no field {path!r}, only {there}: name the right one with {option}="
         )
     if not isinstance(value, (str, bytes)):
-        raise CredentialInvalid(f"its field {path!r} is {_KINDS[type(value)]}, not a text")
+        raise CredentialInvalid(f"its field {path!r} is {_kind(value)}, not a text")
     if not value.strip():
         raise CredentialInvalid(f"its field {path!r} is empty")
-    return value
+    found: str | bytes = value
+    return found
 
 
-_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number"} | {
-    float: "a number",
-    type(None): "null",
-}
-
-
-def _named(names: Mapping[str, Any] | set[str]) -> str:
-    shown = [name if _NAME.fullmatch(name) else "…" for name in sorted(names)]
-    return ", ".join(shown[:_NAMES_SHOWN] + ["…"] * (len(shown) > _NAMES_SHOWN))
-
-
-def _unwrapped(value: str | bytes, encoding: str) -> bytes:
-    raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    try:
-        return _ENCODINGS[encoding](b"".join(raw.split()))  # openssl breaks its lines
-    except ValueError:
-        pass
-    other = {
-        "base64": " (with - and _ it is base64url)",
-        "base64url": " (with + and / it is base64)",
-    }
-    raise CredentialInvalid(
-        f"the key is no {encoding}, as secret_key_encoding= says{other.get(encoding, '')}"
-    )
-
-
-def _base64(raw: bytes) -> bytes:
-    body = raw.removesuffix(b"=").removesuffix(b"=")  # some tools leave the padding out
-    return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
-
-
-def _base64url(raw: bytes) -> bytes:
-    if b"+" in raw or b"/" in raw:
-        raise ValueError
-    return _base64(raw.translate(bytes.maketrans(b"-_", b"+/")))
-
-
-_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
-    "base64": _base64,
-    "base64url": _base64url,
-    "hex": binascii.unhexlify,
-}
+def _kind(value: object) -> str:
+    kinds = {"dict": "an object", "list": "a list", "bool": "true or false", "NoneType": "null"}
+    return kinds.get(type(value).__name__, "a number")
 
 
 def _optional_text(values: Mapping[str, Any], name: str) -> str | None:
     value = values.get(name)
-    if value is None or value == "":
+    if _is_blank(value):
         return None
     if not isinstance(value, str) or not value.isprintable():
         raise CredentialInvalid(f"its field {name!r} is no printable text")
@@ -453,7 +337,7 @@ def _version(values: Mapping[str, Any]) -> str | None:
 
 def _time(values: Mapping[str, Any], name: str) -> datetime | float | None:
     value = values.get(name)
-    if value is None or value == "":
+    if _is_blank(value):
         return None
     time = _instant(value)
     if time is None:
@@ -469,13 +353,20 @@ def _instant(value: object) -> datetime | float | None:
             return float(value) if re.fullmatch(r"\d{9,12}(\.\d+)?", value) else _aware(value)
         except ValueError:
             return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if number and 0 <= value <= _LAST_SECOND else None  # type: ignore[operator, return-value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value <= _LAST_SECOND else None
 
 
 def _aware(text: str) -> datetime | None:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo is not None else None
+
+
+def _is_blank(value: object) -> bool:
+    if isinstance(value, (str, bytes)):
+        return not value.strip()
+    return value is None or value is _MISSING
 
 
 def _earlier(

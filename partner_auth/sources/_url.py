@@ -95,13 +95,9 @@ def source_from_url(url: str) -> CredentialSource:
         ConfigurationError: it is no such URL, holds a secret, or its parameters are wrong. The URL
             is not shown.
     """
-    if not isinstance(url, str):
-        kind = type(url).__name__
-        del url
-        raise ConfigurationError(f"a source URL is a str, not {kind}")
-    text = Secret(url)
+    text = _wrapped(url)
     del url
-    parsed = _parsed(text)
+    parsed = _parsed(text) if isinstance(text, Secret) else text
     if not isinstance(parsed, SourceURL):
         raise ConfigurationError(parsed)
     if parsed.scheme not in _MODULES:
@@ -122,6 +118,12 @@ def path_segments(path: str, what: str) -> list[str]:
     if any(segment in ("", ".", "..") for segment in segments):
         raise ConfigurationError(f"{what}: a path segment is empty, '.' or '..': write it out")
     return segments
+
+
+def _wrapped(url: object) -> Secret | str:
+    return (
+        Secret(url) if isinstance(url, str) else f"a source URL is a str, not {type(url).__name__}"
+    )
 
 
 def _parsed(text: Secret) -> SourceURL | str:

@@ -1,0 +1,198 @@
+"""A credential in the process's environment, or in files that its variables name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from partner_auth._credentials import Credential, Secret
+from partner_auth.exceptions import (
+    ConfigurationError,
+    CredentialError,
+    CredentialInvalid,
+    Failure,
+    SourceRejected,
+)
+from partner_auth.sources._fields import ALTERNATES, FIELD_PARAMS, Fields, read_timeout
+from partner_auth.sources._regular import read_regular, stamp
+from partner_auth.sources._url import SourceURL
+
+PREFIX = "PARTNER_"
+
+_PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)
+
+
+class EnvSource:
+    """Read the credential from environment variables at each refresh.
+
+    `PARTNER_CLIENT_ID` and `PARTNER_SECRET_KEY`; around a rotation `PARTNER_SECRET_KEY_NEXT` and
+    `PARTNER_SECRET_KEY_PREVIOUS`; where wanted `PARTNER_KEY_ID`. Each may be given as `…_FILE`
+    instead, the path of a file that holds it, of which a change is seen within about a second. A
+    key that begins with `{` is a JSON document with both.
+
+    Args:
+        prefix: of the variables' names.
+        client_id: the client id itself, in place of its variable.
+        client_id_field: where it stands, if the key is a JSON document.
+        secret_key_field: likewise of the key.
+        secret_key_encoding: `base64`, `base64url` or `hex`, if the key is given so.
+        timeout: taken for the sake of the other sources; the environment answers at once.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+
+    absence_is_transient = True  # an unset variable says nothing about the partner's secret
+
+    def __init__(
+        self,
+        prefix: str = PREFIX,
+        *,
+        client_id: str | None = None,
+        client_id_field: str | None = None,
+        secret_key_field: str | None = None,
+        secret_key_encoding: str | None = None,
+        timeout: float | str | timedelta | None = None,
+    ) -> None:
+        self._prefix = _checked(prefix)
+        self._fields = Fields(client_id, client_id_field, secret_key_field, secret_key_encoding)
+        read_timeout(timeout)
+
+    def __repr__(self) -> str:
+        prefix = [] if self._prefix == PREFIX else [repr(self._prefix)]
+        return f"EnvSource({', '.join(prefix + self._fields.options())})"
+
+    def fetch(self) -> Credential:
+        """Read the variables.
+
+        Raises:
+            SourceRejected: none is set, or the file that one names is not there or not readable.
+            SourceUnavailable: the file system fails.
+            CredentialInvalid: what they hold is no credential.
+            ConfigurationError: a variable is set twice, or names what is no file.
+        """
+        key = self._variable("SECRET_KEY")
+        if isinstance(key, Failure):
+            raise key.error()
+        if key is None:
+            raise self._nothing()
+        return self._fields.credential(
+            key, source=repr(self), beside=self._beside(), id_from=self._prefix + "CLIENT_ID"
+        )
+
+    def alternates(self) -> Sequence[Credential]:
+        """Read `…_SECRET_KEY_NEXT` and `…_SECRET_KEY_PREVIOUS`; what can't be read is none.
+
+        Raises:
+            CredentialError: there are some, and none of them can be read.
+        """
+        found: list[Credential] = []
+        problems: list[Failure] = []
+        for label in ALTERNATES:
+            try:
+                found += self._alternates(label)
+            except (CredentialError, ConfigurationError) as error:
+                problems.append(Failure(error))
+        if problems and not found:
+            raise problems[0].error()
+        return found
+
+    def fingerprint(self) -> object:
+        """Return the values, wrapped, and what `stat` says of the files that are named."""
+        return tuple(self._state(name) for name in self._names())
+
+    def _alternates(self, label: str) -> list[Credential]:
+        key = self._variable(f"SECRET_KEY_{label.upper()}")
+        if isinstance(key, Failure):
+            raise key.error()
+        if key is None:
+            return self._from_document(label)
+        beside = self._beside(f"KEY_ID_{label.upper()}", "KEY_ID")
+        source = f"{self!r}: {self._prefix}SECRET_KEY_{label.upper()}"
+        return [
+            self._fields.credential(
+                key,
+                source=source,
+                version=label,
+                beside=beside,
+                id_from=self._prefix + "CLIENT_ID",
+            )
+        ]
+
+    def _from_document(self, label: str) -> list[Credential]:
+        """Look into the JSON that the key's own variable may hold."""
+        key = self._variable("SECRET_KEY")
+        if not isinstance(key, Secret):
+            return []
+        found = self._fields.alternates(key, source=repr(self), beside=self._beside())
+        return [alternate for alternate in found if alternate.version == label]
+
+    def _beside(self, *key_ids: str) -> dict[str, Secret]:
+        """Return what other variables say, by field."""
+        beside: dict[str, Secret] = {}
+        wanted = {self._fields.id_path: ("CLIENT_ID",), "key_id": key_ids or ("KEY_ID",)}
+        for field, names in wanted.items():
+            for name in names:
+                value = self._variable(name)
+                if isinstance(value, Failure):
+                    raise value.error()
+                if value is not None:
+                    beside.setdefault(field, value)
+        return beside
+
+    def _variable(self, name: str) -> Secret | Failure | None:
+        """Return the bytes of a variable or of the file that it names; an empty one is not set."""
+        variable, file_variable = self._prefix + name, f"{self._prefix}{name}_FILE"
+        value, path = os.environ.get(variable), os.environ.get(file_variable)
+        if value and path:
+            text = f"{self!r}: both {variable} and {file_variable} are set: unset one"
+            return Failure.of(ConfigurationError, text)
+        if path:
+            return read_regular(Path(path), f"{self!r}: {file_variable}")
+        return Secret(os.fsencode(value)) if value else None
+
+    def _nothing(self) -> CredentialError:
+        client_id, key = self._prefix + "CLIENT_ID", self._prefix + "SECRET_KEY"
+        if any(os.environ.get(name) for name in (client_id, client_id + "_FILE")):
+            return CredentialInvalid(
+                f"{self!r}: {client_id} is set, {key} is not: set it or {key}_FILE as well"
+            )
+        return SourceRejected(
+            f"{self!r}: no credential is configured: set {client_id} and {key}, or "
+            f"{client_id}_FILE and {key}_FILE, or name a source in PARTNER_AUTH_SOURCE (such as "
+            "vault://secret/partner) or PartnerAuth(source=)",
+            reason="not_configured",
+        )
+
+    def _names(self) -> list[str]:
+        labels = ("", *(f"_{label.upper()}" for label in ALTERNATES))
+        return [
+            "CLIENT_ID",
+            *(f"{name}{label}" for name in ("SECRET_KEY", "KEY_ID") for label in labels),
+        ]
+
+    def _state(self, name: str) -> object:
+        value = os.environ.get(self._prefix + name)
+        if value:
+            return Secret(value)
+        path = os.environ.get(f"{self._prefix}{name}_FILE")
+        return (path, stamp(Path(path))) if path else None
+
+
+def from_url(url: SourceURL) -> EnvSource:
+    """Return the source of `env://` or `env://PREFIX_`.
+
+    Raises:
+        ConfigurationError: the prefix or a parameter is wrong.
+    """
+    return EnvSource(url.location.removesuffix("/") or PREFIX, **url.keywords(*FIELD_PARAMS))
+
+
+def _checked(prefix: object) -> str:
+    if isinstance(prefix, str) and _PREFIX.fullmatch(prefix):
+        return prefix
+    del prefix
+    raise ConfigurationError("a prefix of variables has letters, digits and _, as in env://ACME_")
