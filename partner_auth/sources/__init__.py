@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from partner_auth.sources._callable import as_source as as_source
 from partner_auth.sources._chain import ChainSource
 from partner_auth.sources._env import EnvSource
 from partner_auth.sources._file import FileSource

@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from partner_auth._credentials import Credential, Secret
-from partner_auth.exceptions import ConfigurationError
+from partner_auth._credentials import Credential
+from partner_auth.exceptions import ConfigurationError, PartnerAuthError
 from partner_auth.sources._protocol import CredentialSource
 from partner_auth.sources._static import StaticSource
 from partner_auth.sources._url import source_from_url
@@ -21,17 +21,10 @@ class CallableSource:
 
     Args:
         function: takes no arguments and returns a `Credential`.
-
-    Raises:
-        ConfigurationError: it can't be called without arguments.
     """
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
-        if not _without_arguments(function):
-            raise ConfigurationError(
-                f"{self!r} can't be called without arguments: bind them with functools.partial"
-            )
 
     def __repr__(self) -> str:
         return f"CallableSource({_name(self._function)})"
@@ -80,21 +73,37 @@ def as_source(value: object) -> CredentialSource:
     Raises:
         ConfigurationError: it is none of them; only its type is named, for it may be the secret.
     """
+    source = source_or_error(value)
+    del value
+    if isinstance(source, PartnerAuthError):
+        raise source
+    return source
+
+
+def source_or_error(value: object) -> CredentialSource | PartnerAuthError:
+    """Return the source, or the error to raise where no frame holds `value` any more."""
+    try:
+        return _source(value)
+    except PartnerAuthError as error:
+        return error.with_traceback(None)
+
+
+def _source(value: object) -> CredentialSource:
     if isinstance(value, str):
-        text = Secret(value)
-        del value
-        return source_from_url(str(text.reveal()))
+        return source_from_url(value)
     if isinstance(value, Credential):
         return StaticSource(value)
     if isinstance(value, type):
         raise ConfigurationError(f"{value.__name__} is a class: pass an object of it as the source")
     if callable(getattr(value, "fetch", None)):
         return value  # type: ignore[return-value] # its signature is seen when it is called
-    if callable(value):
-        return CallableSource(value)
-    kind = type(value).__name__
-    del value
-    raise ConfigurationError(f"a source is {_TAKEN}, not {kind}")
+    if not callable(value):
+        raise ConfigurationError(f"a source is {_TAKEN}, not {type(value).__name__}")
+    if not _without_arguments(value):
+        raise ConfigurationError(
+            f"the source {_name(value)} can't be called without arguments: use functools.partial"
+        )
+    return CallableSource(value)
 
 
 def _without_arguments(function: Any) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from partner_auth._credentials import Credential
-from partner_auth.exceptions import ConfigurationError, Failure, SourceRejected
-from partner_auth.sources._callable import as_source
+from partner_auth.exceptions import ConfigurationError, Failure, PartnerAuthError, SourceRejected
+from partner_auth.sources._callable import source_or_error
 from partner_auth.sources._protocol import CredentialSource
 
+_EMPTY = "ChainSource takes at least one source"
 _ABSENT = ("not_configured", "not_found")
 
 Answer = Credential | Awaitable[Credential]
@@ -30,9 +31,17 @@ class ChainSource:
     """
 
     def __init__(self, *sources: object) -> None:
-        if not sources:
-            raise ConfigurationError("ChainSource takes at least one source")
-        self._sources = tuple(as_source(source) for source in sources)
+        found: list[CredentialSource] = []
+        error: PartnerAuthError | None = None if sources else ConfigurationError(_EMPTY)
+        for source in map(source_or_error, sources):
+            if isinstance(source, PartnerAuthError):
+                error = error or source
+            else:
+                found.append(source)
+        del sources
+        if error is not None:
+            raise error
+        self._sources = tuple(found)
         self._answered: CredentialSource | None = None
 
     def __repr__(self) -> str:

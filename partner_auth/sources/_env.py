@@ -17,12 +17,20 @@ from partner_auth.exceptions import (
     SourceRejected,
 )
 from partner_auth.sources._fields import ALTERNATES, FIELD_PARAMS, Fields, read_timeout
-from partner_auth.sources._regular import read_regular, stamp
+from partner_auth.sources._regular import read_regular, settled, stamp
 from partner_auth.sources._url import SourceURL
 
 PREFIX = "PARTNER_"
 
+_NAMES = (
+    "CLIENT_ID",
+    "SECRET_KEY",
+    "KEY_ID",
+    *(f"{name}_{label.upper()}" for label in ALTERNATES for name in ("SECRET_KEY", "KEY_ID")),
+)
 _PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)
+
+Held = dict[str, Secret | Failure]  # what the variables that are set hold, by name without prefix
 
 
 class EnvSource:
@@ -74,13 +82,15 @@ class EnvSource:
             CredentialInvalid: what they hold is no credential.
             ConfigurationError: a variable is set twice, or names what is no file.
         """
-        key = self._variable("SECRET_KEY")
-        if isinstance(key, Failure):
-            raise key.error()
+        held = settled(self.fingerprint, self._held)
+        key = _taken(held, "SECRET_KEY")
         if key is None:
-            raise self._nothing()
+            raise self._absent("CLIENT_ID" in held)
         return self._fields.credential(
-            key, source=repr(self), beside=self._beside(), id_from=self._prefix + "CLIENT_ID"
+            key,
+            source=repr(self),
+            beside=self._beside(held, "KEY_ID"),
+            id_from=self._prefix + "CLIENT_ID",
         )
 
     def alternates(self) -> Sequence[Credential]:
@@ -89,59 +99,61 @@ class EnvSource:
         Raises:
             CredentialError: there are some, and none of them can be read.
         """
+        held = settled(self.fingerprint, self._held)
         found: list[Credential] = []
-        problems: list[Failure] = []
+        problem: Failure | None = None
         for label in ALTERNATES:
             try:
-                found += self._alternates(label)
+                found += self._labelled(held, label)
             except (CredentialError, ConfigurationError) as error:
-                problems.append(Failure(error))
-        if problems and not found:
-            raise problems[0].error()
+                problem = problem or Failure(error)
+        if problem is not None and not found:
+            raise problem.error()
         return found
 
     def fingerprint(self) -> object:
         """Return the values, wrapped, and what `stat` says of the files that are named."""
-        return tuple(self._state(name) for name in self._names())
+        return tuple(self._state(name) for name in _NAMES)
 
-    def _alternates(self, label: str) -> list[Credential]:
-        key = self._variable(f"SECRET_KEY_{label.upper()}")
-        if isinstance(key, Failure):
-            raise key.error()
+    def _labelled(self, held: Held, label: str) -> list[Credential]:
+        name = f"SECRET_KEY_{label.upper()}"
+        key = _taken(held, name)
         if key is None:
-            return self._from_document(label)
-        beside = self._beside(f"KEY_ID_{label.upper()}", "KEY_ID")
-        source = f"{self!r}: {self._prefix}SECRET_KEY_{label.upper()}"
-        return [
-            self._fields.credential(
-                key,
-                source=source,
-                version=label,
-                beside=beside,
-                id_from=self._prefix + "CLIENT_ID",
-            )
-        ]
+            return self._from_document(held, label)
+        alternate = self._fields.credential(
+            key,
+            source=f"{self!r}: {self._prefix}{name}",
+            version=label,
+            beside=self._beside(held, f"KEY_ID_{label.upper()}", "KEY_ID"),
+            id_from=self._prefix + "CLIENT_ID",
+        )
+        return [alternate]
 
-    def _from_document(self, label: str) -> list[Credential]:
+    def _from_document(self, held: Held, label: str) -> list[Credential]:
         """Look into the JSON that the key's own variable may hold."""
-        key = self._variable("SECRET_KEY")
-        if not isinstance(key, Secret):
+        key = _taken(held, "SECRET_KEY")
+        if key is None:
             return []
-        found = self._fields.alternates(key, source=repr(self), beside=self._beside())
+        beside = self._beside(held, "KEY_ID")
+        found = self._fields.alternates(key, source=repr(self), beside=beside)
         return [alternate for alternate in found if alternate.version == label]
 
-    def _beside(self, *key_ids: str) -> dict[str, Secret]:
-        """Return what other variables say, by field."""
+    def _beside(self, held: Held, *key_ids: str) -> dict[str, Secret]:
+        """Return what stands beside the key, by field: of `key_ids` the first that is set."""
         beside: dict[str, Secret] = {}
-        wanted = {self._fields.id_path: ("CLIENT_ID",), "key_id": key_ids or ("KEY_ID",)}
-        for field, names in wanted.items():
-            for name in names:
-                value = self._variable(name)
-                if isinstance(value, Failure):
-                    raise value.error()
-                if value is not None:
-                    beside.setdefault(field, value)
+        for field, name in (
+            *(("key_id", name) for name in key_ids),
+            (self._fields.id_path, "CLIENT_ID"),
+        ):
+            value = _taken(held, name)
+            if value is not None:
+                beside.setdefault(field, value)
         return beside
+
+    def _held(self) -> Held:
+        """Read all variables that are set."""
+        values = {name: self._variable(name) for name in _NAMES}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _variable(self, name: str) -> Secret | Failure | None:
         """Return the bytes of a variable or of the file that it names; an empty one is not set."""
@@ -154,9 +166,9 @@ class EnvSource:
             return read_regular(Path(path), f"{self!r}: {file_variable}")
         return Secret(os.fsencode(value)) if value else None
 
-    def _nothing(self) -> CredentialError:
+    def _absent(self, has_client_id: bool) -> CredentialError:
         client_id, key = self._prefix + "CLIENT_ID", self._prefix + "SECRET_KEY"
-        if any(os.environ.get(name) for name in (client_id, client_id + "_FILE")):
+        if has_client_id:
             return CredentialInvalid(
                 f"{self!r}: {client_id} is set, {key} is not: set it or {key}_FILE as well"
             )
@@ -166,13 +178,6 @@ class EnvSource:
             "vault://secret/partner) or PartnerAuth(source=)",
             reason="not_configured",
         )
-
-    def _names(self) -> list[str]:
-        labels = ("", *(f"_{label.upper()}" for label in ALTERNATES))
-        return [
-            "CLIENT_ID",
-            *(f"{name}{label}" for name in ("SECRET_KEY", "KEY_ID") for label in labels),
-        ]
 
     def _state(self, name: str) -> object:
         value = os.environ.get(self._prefix + name)
@@ -189,6 +194,13 @@ def from_url(url: SourceURL) -> EnvSource:
         ConfigurationError: the prefix or a parameter is wrong.
     """
     return EnvSource(url.location.removesuffix("/") or PREFIX, **url.keywords(*FIELD_PARAMS))
+
+
+def _taken(held: Held, name: str) -> Secret | None:
+    value = held.get(name)
+    if isinstance(value, Failure):
+        raise value.error()
+    return value
 
 
 def _checked(prefix: object) -> str:

@@ -88,6 +88,7 @@ class Fields:
         _check_setting("client_id", client_id)
         _check_path("client_id_field", client_id_field)
         _check_path("secret_key_field", secret_key_field)
+        _check_setting("secret_key_encoding", secret_key_encoding)
         if secret_key_encoding is not None and secret_key_encoding not in ENCODINGS:
             known = ", ".join(ENCODINGS)
             raise ConfigurationError(f"secret_key_encoding is none of {known}")

@@ -23,10 +23,9 @@ from partner_auth.sources._fields import (
     Fields,
     read_timeout,
 )
-from partner_auth.sources._regular import read_regular, stamp
+from partner_auth.sources._regular import read_regular, settled, stamp
 from partner_auth.sources._url import SourceURL, path_segments
 
-_TRIES = 3
 _PLAIN = ("key_id", "version", "refresh_at", "expires_at")
 
 
@@ -88,7 +87,7 @@ class FileSource:
             CredentialInvalid: what stands there is no credential.
             ConfigurationError: the path is neither a regular file nor a directory.
         """
-        content = self._settled()
+        content = settled(self.fingerprint, self._content)
         if isinstance(content, Failure):
             raise content.error()
         credential = self._fields.credential(
@@ -100,7 +99,7 @@ class FileSource:
 
     def alternates(self) -> Sequence[Credential]:
         """Read the keys `secret_key_next` and `secret_key_previous`, where they are given."""
-        content = self._settled()
+        content = settled(self.fingerprint, self._content)
         if isinstance(content, Failure):
             raise content.error()
         return self._fields.alternates(content.document, source=repr(self), beside=content.files)
@@ -108,18 +107,9 @@ class FileSource:
     def fingerprint(self) -> object:
         """Return what `stat` says of the files that would be read."""
         if not _is_directory(self._path):
-            return stamp(self._path)
+            return os.path.realpath(self._path), stamp(self._path)
         base = self._generation()
         return base, *(stamp(base / name) for name in self._names())
-
-    def _settled(self) -> _Content | Failure:
-        """Read again what changed while it was read: two fields may be of two generations."""
-        for _ in range(_TRIES):
-            before = self.fingerprint()
-            content = self._content()
-            if self.fingerprint() == before:
-                return content
-        return self._content()
 
     def _content(self) -> _Content | Failure:
         if _is_directory(self._path):

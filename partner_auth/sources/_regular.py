@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from partner_auth._credentials import Secret
 from partner_auth.exceptions import (
@@ -26,7 +28,10 @@ _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR}
 _DENIED = {errno.EACCES, errno.EPERM}
 _NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV, errno.EINVAL}
 
-Stamp = tuple[object, ...] | None
+_AGAIN = 2
+
+Content = TypeVar("Content")
+Stamp = tuple[int, int, int, int] | None
 
 
 def read_regular(path: Path, what: str) -> Secret | Failure:
@@ -64,16 +69,23 @@ def refusal(error: OSError, path: Path, what: str) -> Failure:
     return Failure.of(SourceUnavailable, text, reason="unreachable")
 
 
+def settled(state: Callable[[], object], read: Callable[[], Content]) -> Content:
+    """Return what `read` does; once more where `state` changed meanwhile: half may be of before."""
+    before, content = state(), read()
+    for _ in range(_AGAIN):
+        after = state()
+        if after == before:
+            break
+        before, content = after, read()
+    return content
+
+
 def stamp(path: Path) -> Stamp:
-    """Return what changes when the file does, also behind links; None when it is not there."""
+    """Return what changes when the file does; None when it is not there."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return (*_identity(found), os.path.realpath(path))
-
-
-def _identity(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 

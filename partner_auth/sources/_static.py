@@ -23,12 +23,11 @@ class StaticSource:
     """
 
     def __init__(self, credential: Credential, *alternates: Credential) -> None:
-        wrong = {type(given).__name__ for given in (credential, *alternates)} - {"Credential"}
-        if wrong or not all(isinstance(given, Credential) for given in (credential, *alternates)):
-            del credential, alternates
-            raise ConfigurationError(
-                f"StaticSource takes Credential objects, not {', '.join(sorted(wrong))}"
-            )
+        given: tuple[object, ...] = (credential, *alternates)
+        wrong = [type(one).__name__ for one in given if not isinstance(one, Credential)]
+        if wrong:
+            del credential, alternates, given
+            raise ConfigurationError(f"StaticSource takes Credential objects, not {wrong[0]}")
         self._credential = credential
         self._alternates = alternates
 

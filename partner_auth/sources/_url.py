@@ -169,15 +169,19 @@ def _check_location(scheme: str, location: str) -> None:
     decoded = unquote(location)
     if not decoded.isprintable():
         raise _NoURL("a source URL holds no control characters, not in escapes either")
-    userinfo, at, _ = decoded.partition("/")[0].rpartition("@")
-    if not at or _ARN.match(decoded):
-        return
-    # AWS names may have an @ but no colon. A mount, file or variable has no @ in its first part, so
-    # what stands before it may be a token.
-    if ":" in userinfo or scheme in ("vault", "file", "env"):
+    if not _ARN.match(decoded) and _userinfo(scheme).match(decoded):
         raise _NoURL(
             f"a {scheme}:// URL holds a user or password before @: secrets don't belong there"
         )
+
+
+def _userinfo(scheme: str) -> re.Pattern[str]:
+    """Return what no location of this scheme begins with, unless somebody puts a secret there."""
+    if scheme not in _MODULES:
+        return re.compile(r"[^/]*:[^/]*@")
+    # An AWS name may have an @ but no colon. A mount, file or variable has no @ in its first part,
+    # so what stands before it may be a token.
+    return re.compile(r"[^/]*:.*@" if scheme.startswith("aws-") else r"[^/]*(:.*)?@")
 
 
 def _params(query: str) -> dict[str, str]:
