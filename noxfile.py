@@ -1,0 +1,66 @@
+"""What needs many environments. What a person types day by day is in the Makefile."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests"]
+PROJECT = os.environ.get("WHEEL") or "."  # a built wheel; never the checkout itself
+# The interpreter would look into the current folder first, and find the checkout.
+SAFE = {"PYTHONSAFEPATH": "1"}
+PYTHONS = ["3.11", "3.12", "3.13"]
+BASES = {
+    "requests": "requests.auth.AuthBase",
+    "httpx": "httpx.Auth",
+    "httpx2": "httpx2.Auth",
+}
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the suite; arguments after -- go to pytest."""
+    session.install(f"{PROJECT}[all]", "--group", "test")
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile"]), env=SAFE)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the suite with the oldest versions that pyproject.toml allows users to have."""
+    lines = (_floor(line) for line in _requirements() if "partner-auth" not in line)
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join(line for line in lines if line), encoding="utf-8")
+    session.install(f"{PROJECT}[all]", "--group", "test", "--constraint", str(constraints))
+    session.run("pytest", *session.posargs, env=SAFE)
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("client", list(BASES))
+def alone(session: nox.Session, client: str) -> None:
+    """Install one client alone: the object is that client's own, at run time and for mypy."""
+    session.install(f"{PROJECT}[{client}]", "mypy", "types-requests")
+    base = BASES[client]
+    check = (
+        f"import {base.partition('.')[0]}, {base.rpartition('.')[0]};"
+        "from partner_auth import PartnerAuth;"
+        f"assert isinstance(PartnerAuth('env://'), {base});"
+        f"import partner_auth.{client} as door;"
+        f"assert issubclass(door.PartnerAuth, {base})"
+    )
+    session.run("python", "-c", check, env=SAFE)
+    session.run("mypy", "--strict", f"tests/typing/with_{client}.py")
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(line for extra in extras.values() for line in extra)]
+
+
+def _floor(requirement: str) -> str | None:
+    match = re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement)
+    return f"{match[1]}=={match[2]}" if match else None

@@ -1,0 +1,1 @@
+"""What users write, for mypy and pyright to read; nobody runs it."""
