@@ -1,4 +1,4 @@
-"""Fail when a public docstring explains a parameter that is not there: the docs build lets it pass."""
+"""Fail when a public docstring explains a parameter that is not there; the docs build does not."""
 
 from __future__ import annotations
 
