@@ -32,11 +32,11 @@ _LATEST_RENEWAL = 60.0
 class Signed:
     """One signed token and what it was signed with; its repr shows no token.
 
-    `issued_at`, `replace_at` and `expires_at` are seconds since the epoch on *our* wall clock, `offset` is what the
-    claims were moved by to fit the partner's.
+    `issued_at`, `replace_at` and `expires_at` are seconds since the epoch on *our* wall clock, `until` is `replace_at`
+    on the monotonic one; `offset` is what the claims were moved by to fit the partner's clock.
     """
 
-    __slots__ = ("credential", "expires_at", "header", "issued_at", "offset", "replace_at")
+    __slots__ = ("credential", "expires_at", "header", "issued_at", "offset", "replace_at", "until")
 
     def __init__(self, header: str, credential: Credential, issued_at: float, expires_at: float, offset: float) -> None:
         """Hold the value of the header and the times."""
@@ -46,6 +46,7 @@ class Signed:
         self.expires_at = expires_at
         self.offset = offset
         self.replace_at = expires_at - min(_LATEST_RENEWAL, (expires_at - issued_at) / 10)
+        self.until = float("inf")
 
     @property
     def token(self) -> str:
@@ -133,7 +134,6 @@ class Signer:
         headers = None if key_id is None else {"kid": key_id}
         body = json.dumps(payload, separators=(",", ":")).encode()
         jws = _jws(self._algorithm)
-        fault = f"{type(jws).__name__}"
         try:
             return "Bearer " + jws.encode(body, credential.secret_key.reveal(), self._algorithm, headers)
         except Exception as error:  # noqa: BLE001  PyJWT, cryptography and their parsers raise many kinds

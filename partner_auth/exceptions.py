@@ -133,6 +133,11 @@ def _revive(
     return kind(message, **fields)
 
 
+def _own_kind(kind: type[PartnerAuthError]) -> type[PartnerAuthError]:
+    """Return the library's own class behind a client's twin or a third party's subclass."""
+    return next(c for c in kind.__mro__ if c.__module__ == __name__ and "_kinds" not in vars(c))
+
+
 class Failure:
     """What is remembered of an error: its kind and text, never the object, whose frames may hold a secret."""
 
@@ -140,7 +145,7 @@ class Failure:
 
     def __init__(self, error: PartnerAuthError) -> None:
         """Take kind, text and public fields from `error`."""
-        self.kind = type(error)
+        self.kind = _own_kind(type(error))
         self.text = str(error)
         self.fields = _fields(error)
 
