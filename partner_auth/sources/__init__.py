@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from partner_auth.sources._callable import as_source
 from partner_auth.sources._chain import ChainSource
 from partner_auth.sources._env import EnvSource
 from partner_auth.sources._file import FileSource
@@ -25,6 +26,7 @@ __all__ = [
     "FileSource",
     "StaticSource",
     "VaultSource",
+    "as_source",
     "source_from_url",
 ]
 
