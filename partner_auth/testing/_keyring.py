@@ -66,7 +66,7 @@ class Keyring:
             return next(self._turns)
 
     def accept(self, secrets: Iterable[Secret], node: int | None) -> None:
-        """Accept these alone, on one node, or on all (None), where the first becomes the current."""
+        """Accept these alone, on one node, or on all (None), where the first becomes current."""
         secrets = list(secrets)
         with self._lock:
             for secret in secrets:
@@ -155,8 +155,17 @@ class Keyring:
         for name, algorithm in self._algorithms.items():
             # Prepared here, so that a wrong key fails in the test and not in the server's thread;
             # and verified with directly, since PyJWT's `decode` warns of a short key each time.
-            key = algorithm.prepare_key(secret.reveal())
+            key = _prepared(algorithm, secret)
+            if key is None:
+                raise ValueError(f"PartnerServer: the secret is no key for {name}")
             self._keys[secret, name] = key.public_key() if hasattr(key, "public_key") else key
+
+
+def _prepared(algorithm: Any, secret: Secret) -> Any:
+    try:
+        return algorithm.prepare_key(secret.reveal())
+    except (jwt.InvalidKeyError, ValueError):
+        return None
 
 
 def _in_turn(count: int) -> Iterator[int]:

@@ -152,4 +152,4 @@ def _bearer(incoming: Incoming) -> str | None:
     lines = incoming.headers.get_all("Authorization", [])
     if len(lines) != 1 or not lines[0].startswith("Bearer "):
         return None
-    return str(lines[0].removeprefix("Bearer "))
+    return str(lines[0].removeprefix("Bearer ").strip()) or None
