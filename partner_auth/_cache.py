@@ -154,11 +154,13 @@ class Cache:
     def take(self, place: Place, *, patient: bool = False) -> Steps[Lease]:
         """Return a lease for this origin, waiting only where nothing is held.
 
-        `patient` is for a request that can't be sent again: it waits for a read that is due or under way, once.
+        `patient` is for a request that can't be sent again: it waits for reads that are due or under way, at most to
+        the deadline of the first.
 
         Raises:
             CredentialError, ConfigurationError: nothing is held, and the read failed.
         """
+        patience = _FOREVER if patient else -_FOREVER
         while True:
             self.check_fingerprint()
             now, wall = self.clock.monotonic(), self.clock.now()
@@ -170,13 +172,13 @@ class Cache:
                     starts = self._begin("fetch", now, wall)
                 read, failure = self._read, self.failure
                 must_wait = state in (EMPTY, GONE)
-                waits = read is not None and (must_wait or patient) and not self._is_reading()
+                waits = read is not None and (must_wait or now < patience) and not self._is_reading()
                 held = self.held
             self._end(ended)
             if starts is not None:
                 self._launch(starts, waited=waits)
             if waits and read is not None:
-                patient = False
+                patience = min(patience, read.deadline)
                 yield Wait(read, max(0.0, read.deadline - now))
                 self.give_up(read)
                 continue
