@@ -24,6 +24,7 @@ SHARED = ["HS256", "HS384", "HS512"]
 PAIRS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 SECRET = "a secret of the partner's, long enough for every algorithm: 64 bytes and more"
+PRINTABLE = st.characters(exclude_categories=["C", "Z"])
 SECRETS = {
     "text": SECRET,
     "beyond ascii": "päßwörd-ключ-秘密-" * 4,
@@ -59,11 +60,6 @@ def signed(node, key=SECRET, algorithm="HS256", **claims):
         else {"algorithm": algorithm, "expiresIn": "15m"}
     )
     return node({"do": "sign", "claims": claims, "key": key, "options": options})[0]["token"]
-
-
-def usable(client_id):
-    """Whether a text may be a client id: printable, and not blank."""
-    return client_id.isprintable() and client_id.strip()
 
 
 def answer(server, token):
@@ -126,7 +122,7 @@ def test_node_sees_further_claims(node):
 
 
 @settings(max_examples=5, deadline=None)
-@given(ids=st.lists(st.text(min_size=1).filter(usable), min_size=20))
+@given(ids=st.lists(st.text(PRINTABLE, min_size=1), min_size=20))
 def test_node_reads_any_client_id(node, ids):
     """Whatever text the partner issued as client id arrives unchanged."""
     tokens = [PartnerAuth(Credential(client_id, SECRET)).token() for client_id in ids]
