@@ -30,6 +30,8 @@ class ChainSource:
         ConfigurationError: there is none, or one of them is no source.
     """
 
+    _sources: tuple[CredentialSource, ...] = ()  # what repr shows of one that was refused
+
     def __init__(self, *sources: object) -> None:
         found: list[CredentialSource] = []
         error: PartnerAuthError | None = None if sources else ConfigurationError(_EMPTY)

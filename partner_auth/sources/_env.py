@@ -54,6 +54,7 @@ class EnvSource:
     """
 
     absence_is_transient = True  # an unset variable says nothing about the partner's secret
+    _prefix, _fields = PREFIX, Fields()  # what repr shows of one that was refused
 
     def __init__(
         self,

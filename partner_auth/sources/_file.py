@@ -60,6 +60,7 @@ class FileSource:
     """
 
     absence_is_transient = True  # a file that goes away says nothing about the partner's secret
+    _path, _fields = Path(), Fields()  # what repr shows of one that was refused
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class StaticSource:
         self._alternates = alternates
 
     def __repr__(self) -> str:
-        return f"StaticSource({self._credential!r})"
+        return f"StaticSource({getattr(self, '_credential', None)!r})"
 
     def __copy__(self) -> StaticSource:
         return self

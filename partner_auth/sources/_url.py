@@ -26,8 +26,9 @@ _MODULES = {
 }
 _ARN_SCHEMES = {"secretsmanager": "aws-secretsmanager", "ssm": "aws-ssm"}
 _ARN = re.compile(r"arn:aws[a-z-]*:([a-z0-9-]+):")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
-_PARAM = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+# Names are shown. A key for HS256 has at least 32 bytes: one in their place is too long for a name.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
+_PARAM = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,30}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECRET_PARAM = re.compile(
     r"(.*_)?(secret|secret_?key|secret_?id|token|password|passwd|pwd|passphrase|jwt|api_?key"
@@ -233,10 +234,9 @@ def _from_plugin(url: SourceURL) -> CredentialSource:
     if isinstance(source, PartnerAuthError):
         raise source
     if isinstance(source, Exception):
-        raise ConfigurationError(
-            f"the source {url.scheme!r} of {names} is broken ({type(source).__name__}): "
-            "mend or update that package"
-        ) from source
+        error = _broken(url.scheme, names, source)
+        del source  # its text may quote the URL's parameters
+        raise error
     if not callable(getattr(source, "fetch", None)):
         raise ConfigurationError(f"the source {url.scheme!r} of {names} has no method fetch()")
     return source  # type: ignore[no-any-return]
@@ -247,6 +247,15 @@ def _made_by_plugin(entry: Any, url: SourceURL) -> Any:
         return entry.load()(url)
     except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
         return error
+
+
+def _broken(scheme: str, names: str, cause: Exception) -> ConfigurationError:
+    error = ConfigurationError(
+        f"the source {scheme!r} of {names} is broken ({type(cause).__name__}): "
+        "mend or update that package"
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _distribution(entry: Any) -> str:
