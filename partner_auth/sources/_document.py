@@ -28,11 +28,20 @@ _BOM = "\ufeff"
 def values_of(document: Secret, alone: str) -> tuple[dict[str, Any], bool]:
     """Return a document's fields, and whether it is JSON; all of another is the field `alone`."""
     content = decoded(document)
-    if isinstance(content, str) and content.lstrip(_BLANKS).startswith("{"):
+    if isinstance(content, str) and _begins_json(content):
         return _json(content), True
     if not content.strip():
         raise CredentialInvalid("it is empty: put the partner's client id and secret there")
     return {alone: trimmed(content)}, False
+
+
+def begins_json(document: Secret) -> bool:
+    """Whether it is read as JSON and not as a key."""
+    try:
+        content = decoded(document)
+    except CredentialInvalid:
+        return False
+    return isinstance(content, str) and _begins_json(content)
 
 
 def decoded(content: Secret) -> str | bytes:
@@ -49,7 +58,7 @@ def decoded(content: Secret) -> str | bytes:
     except UnicodeDecodeError as error:
         whole = raw[: error.start].decode()
         at_the_end = error.reason == "unexpected end of data"
-    if at_the_end and whole.lstrip(_BOM + _BLANKS).startswith("{"):
+    if at_the_end and _begins_json(whole.removeprefix(_BOM)):
         return whole  # JSON that is still being written
     if _is_json(raw.decode("latin-1")):
         raise CredentialInvalid("it is JSON, but not in UTF-8: save it as UTF-8")
@@ -92,6 +101,10 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _begins_json(text: str) -> bool:
+    return text.lstrip(_BLANKS).startswith("{")
 
 
 def _is_utf16(raw: bytes) -> bool:

@@ -16,6 +16,7 @@ from partner_auth.exceptions import (
     Failure,
     SourceRejected,
 )
+from partner_auth.sources._document import begins_json
 from partner_auth.sources._fields import ALTERNATES, FIELD_PARAMS, Fields, read_timeout
 from partner_auth.sources._regular import read_regular, settled, stamp
 from partner_auth.sources._url import SourceURL
@@ -119,24 +120,15 @@ class EnvSource:
     def _labelled(self, held: Held, label: str) -> list[Credential]:
         name = f"SECRET_KEY_{label.upper()}"
         key = _taken(held, name)
-        if key is None:
-            return self._from_document(held, label)
-        alternate = self._fields.credential(
-            key,
-            source=f"{self!r}: {self._prefix}{name}",
-            version=label,
-            beside=self._beside(held, f"KEY_ID_{label.upper()}", "KEY_ID"),
-            id_from=self._prefix + "CLIENT_ID",
-        )
-        return [alternate]
-
-    def _from_document(self, held: Held, label: str) -> list[Credential]:
-        """Look into the JSON that the key's own variable may hold."""
-        key = _taken(held, "SECRET_KEY")
-        if key is None:
-            return []
-        beside = self._beside(held, "KEY_ID")
-        found = self._fields.alternates(key, source=repr(self), beside=beside)
+        source = repr(self) if key is None else f"{self!r}: {self._prefix}{name}"
+        beside = self._beside(held, f"KEY_ID_{label.upper()}", "KEY_ID")
+        if key is not None and begins_json(key):
+            return [self._fields.credential(key, source=source, version=label, beside=beside)]
+        if key is not None:
+            beside[f"{self._fields.key_path}_{label}"] = key
+        # The key's own variable may hold JSON, with the alternates or the client id of this one.
+        document = _taken(held, "SECRET_KEY")
+        found = self._fields.alternates(document, source=source, beside=beside)
         return [alternate for alternate in found if alternate.version == label]
 
     def _beside(self, held: Held, *key_ids: str) -> dict[str, Secret]:
