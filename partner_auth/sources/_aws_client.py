@@ -6,7 +6,8 @@ and asking a container for credentials takes 9 s. So a call runs in a thread of 
 given up at the deadline. While four that were given up still hang, nothing more is asked.
 
 **Identity.** boto3 keeps credentials in the Session, expired ones too (boto/botocore#3117, #3134,
-#3480), so an answer that is about *us* drops the Session and all that was made from it.
+#3480), so an answer that is about *us* drops the Session and all that was made from it. It reads
+the environment only when it makes one, so another environment is another Session from the start.
 """
 
 from __future__ import annotations
@@ -66,9 +67,8 @@ class Account:
     A Session costs 8 MB, a further client of it 160 kB.
     """
 
-    def __init__(self, profile: str | None = None, *, own: Any = None, home: Any = None) -> None:
+    def __init__(self, profile: str | None = None, *, own: Any = None) -> None:
         """Make nothing yet."""
-        self.home = home
         self.own = own
         self.given_up: dict[Settings, list[threading.Event]] = defaultdict(list)
         self._profile = profile
@@ -124,14 +124,23 @@ class _Accounts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards the one below
-        self._of: weakref.WeakValueDictionary[str | None, Account] = weakref.WeakValueDictionary()
+        self._of: weakref.WeakValueDictionary[tuple[str | None, int], Account] = (
+            weakref.WeakValueDictionary()
+        )
 
     def of(self, profile: str | None) -> Account:
+        key = profile, _environment()
         with self._lock:
-            account = self._of.get(profile)
+            account = self._of.get(key)
             if account is None:
-                account = self._of[profile] = Account(profile, home=self)
+                account = self._of[key] = Account(profile)
             return account
+
+
+def _environment() -> int:
+    """Return what tells one environment from another in this process, and nothing about either."""
+    names = [n for n in os.environ if n.startswith("AWS_") or n.upper().endswith("_PROXY")]
+    return hash(tuple((name, os.environ.get(name)) for name in sorted(names)))
 
 
 _process: dict[str, _Accounts] = {}  # filled by the first read, emptied in a forked child
@@ -139,22 +148,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.clear)
 
 
-def shared_account(profile: str | None, known: Account | None) -> Account:
-    """Return the account of `profile`; `known`, unless it is that of a parent process."""
+def shared_account(profile: str | None) -> Account:
+    """Return the account that all sources of `profile` share: keep it, it is held weakly here."""
     accounts = _process.get("accounts") or _process.setdefault("accounts", _Accounts())
-    return known if known is not None and known.home is accounts else accounts.of(profile)
+    return accounts.of(profile)
 
 
-def ask(account: Account, settings: Settings, call: Call, deadline: Deadline) -> Answer | Failure:
+def ask(
+    find: Callable[[], Account], settings: Settings, call: Call, deadline: Deadline
+) -> Answer | Failure:
     """Ask AWS, once more with a new Session if it can't tell who we are, and end in time."""
-    asking = partial(_quietly, partial(_ask, account, settings, call, deadline))
-    return in_time(asking, call, deadline, account.given_up[settings])
+    asking = partial(_quietly, partial(_ask, find, settings, call, deadline))
+    return in_time(asking, call, deadline, find().given_up[settings])
 
 
-def _ask(account: Account, settings: Settings, call: Call, deadline: Deadline) -> Answer | Failure:
+def _ask(
+    find: Callable[[], Account], settings: Settings, call: Call, deadline: Deadline
+) -> Answer | Failure:
+    account = find()
     answer = _ask_once(account, settings, call)
     if _is_about_us(answer) and account.own is None and deadline.left():
-        return _ask_once(account, settings, call)
+        return _ask_once(find(), settings, call)
     return answer
 
 

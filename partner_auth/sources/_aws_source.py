@@ -150,15 +150,14 @@ class AwsSource:
         settings = Settings(
             self._service, self._region, self._options.get("endpoint_url"), self._timeout
         )
-        account = self._find_account()
         if self._via_agent:
-            return _aws_agent.ask(call, deadline, account.given_up[settings], fresh=fresh)
-        return _aws_client.ask(account, settings, call, deadline)
+            given_up = self._find_account().given_up[settings]
+            return _aws_agent.ask(call, deadline, given_up, fresh=fresh)
+        return _aws_client.ask(self._find_account, settings, call, deadline)
 
     def _find_account(self) -> Account:
         if self._client is None:
-            profile = self._options.get("profile")
-            self._account = _aws_client.shared_account(profile, self._account)
+            self._account = _aws_client.shared_account(self._options.get("profile"))
         elif self._account is None:
             self._account = Account(own=self._client)
         return self._account
