@@ -65,7 +65,7 @@ docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(BIN)/zensical build --strict --clean
 
 bench: $(VENV)/.installed-test ## measure: signing, import, memory, store reads
-	for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" $(ARGS) || exit 1; done
+	for script in $$(grep -l __main__ benchmarks/*.py); do PYTHONSAFEPATH= $(BIN)/python "$$script" $(ARGS) || exit 1; done
 
 matrix: $(VENV)/.installed-dev $(NODE_MODULES) ## run the suite on each of PYTHONS
 	$(BIN)/nox --session $(addprefix tests-,$(PYTHONS)) $(if $(ARGS),-- $(ARGS))
@@ -76,7 +76,7 @@ wheel: $(VENV)/.pip ## build dist/*.whl
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .nox dist build site tests/interop/node_modules .mypy_cache .pytest_cache .ruff_cache \
-		.hypothesis .import_linter_cache .coverage
+		.hypothesis .import_linter_cache .cache .coverage
 
 $(VENV)/.pip:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is wanted: make PYTHON=/path/to/it" >&2; exit 1; }
