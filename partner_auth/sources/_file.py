@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from partner_auth.sources._fields import (
 from partner_auth.sources._regular import read_regular, settled, stamp
 from partner_auth.sources._url import SourceURL, path_segments
 
-_PLAIN = ("key_id", "version", "refresh_at", "expires_at")
+_LAST_SECOND = 253_402_300_799  # that a datetime can hold; some file systems hold more
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class FileSource:
             CredentialInvalid: what stands there is no credential.
             ConfigurationError: the path is neither a regular file nor a directory.
         """
-        content = settled(self.fingerprint, self._content)
+        content = settled(self.fingerprint, self._current)
         if isinstance(content, Failure):
             raise content.error()
         credential = self._fields.credential(
@@ -99,8 +99,13 @@ class FileSource:
         return replace(credential, version=content.version)
 
     def alternates(self) -> Sequence[Credential]:
-        """Read the keys `secret_key_next` and `secret_key_previous`, where they are given."""
-        content = settled(self.fingerprint, self._content)
+        """Read the keys `secret_key_next` and `secret_key_previous`; what can't be read is none.
+
+        Raises:
+            CredentialError: the file can't be read, or all that it holds of them.
+            ConfigurationError: the path is neither a regular file nor a directory.
+        """
+        content = settled(self.fingerprint, self._around)
         if isinstance(content, Failure):
             raise content.error()
         return self._fields.alternates(content.document, source=repr(self), beside=content.files)
@@ -110,35 +115,51 @@ class FileSource:
         if not _is_directory(self._path):
             return os.path.realpath(self._path), stamp(self._path)
         base = self._generation()
-        return base, *(stamp(base / name) for name in self._names())
+        names = dict.fromkeys((*self._names(), *self._names(*ALTERNATES)))
+        return base, *(stamp(base / name) for name in names)
 
-    def _content(self) -> _Content | Failure:
-        if _is_directory(self._path):
-            return self._directory()
+    def _current(self) -> _Content | Failure:
+        if not _is_directory(self._path):
+            return self._document()
+        base = self._generation()
+        fields = self._fields
+        files = self._files(base, self._names())
+        failed = next((found for found in files.values() if isinstance(found, Failure)), None)
+        if failed is not None:
+            return failed
+        if fields.key_path not in files:
+            return self._incomplete(base, fields.key_path, "secret_key_field=")
+        if fields.client_id is None and fields.id_path not in files:
+            return self._incomplete(base, fields.id_path, "client_id_field= or client_id=")
+        generation = base.name.lstrip(".") if base != self._path else None
+        return _Content(None, _read(files), generation or _modified(base / fields.key_path))
+
+    def _around(self) -> _Content | Failure:
+        if not _is_directory(self._path):
+            return self._document()
+        files = self._files(self._generation(), self._names(*ALTERNATES))
+        return _Content(None, _read(files), None)
+
+    def _document(self) -> _Content | Failure:
         document = read_regular(self._path, repr(self))
         if isinstance(document, Failure):
             return document
         return _Content(document, {}, _modified(self._path))
 
-    def _directory(self) -> _Content | Failure:
-        base = self._generation()
-        files: dict[str, Secret] = {}
-        for name in self._names():
-            if Path(name).name != name:
-                text = f"{self!r}: a field of a directory is the name of a file, not a path"
-                return Failure.of(ConfigurationError, text)
-            content = read_regular(base / name, repr(self))
-            if isinstance(content, Secret):
-                files[name] = content
-            elif content.reason != "not_found":
-                return content
-        if self._fields.key_path not in files:
-            return self._incomplete(base, self._fields.key_path, "secret_key_field=")
-        if self._fields.client_id is None and self._fields.id_path not in files:
-            return self._incomplete(base, self._fields.id_path, "client_id_field= or client_id=")
-        version = base.name.lstrip(".") if base != self._path else None
-        key_file = base / self._fields.key_path
-        return _Content(None, files, version or _modified(key_file))
+    def _files(self, base: Path, names: Iterable[str]) -> dict[str, Secret | Failure]:
+        """Read those that are there."""
+        found = {name: self._file(base, name) for name in names}
+        return {
+            name: content
+            for name, content in found.items()
+            if isinstance(content, Secret) or content.reason != "not_found"
+        }
+
+    def _file(self, base: Path, name: str) -> Secret | Failure:
+        if Path(name).name == name:
+            return read_regular(base / name, repr(self))
+        text = f"{self!r}: a field of a directory is the name of a file, not a path"
+        return Failure.of(ConfigurationError, text)
 
     def _incomplete(self, base: Path, name: str, option: str) -> Failure:
         try:
@@ -164,14 +185,14 @@ class FileSource:
         except OSError:
             return self._path
 
-    def _names(self) -> list[str]:
+    def _names(self, *labels: str) -> list[str]:
+        """Return the files of the credential in use, or of the alternates with these labels."""
         fields = self._fields
-        names = [fields.key_path, *_PLAIN]
-        if fields.client_id is None:
-            names.append(fields.id_path)
-        for label in ALTERNATES:
-            names += f"{fields.key_path}_{label}", f"secret_key_{label}", f"key_id_{label}"
-        return list(dict.fromkeys(names))
+        names = ["key_id"] if fields.client_id is not None else ["key_id", fields.id_path]
+        if not labels:
+            return [*names, fields.key_path, "version", "refresh_at", "expires_at"]
+        stems = (fields.key_path, "secret_key", "key_id")
+        return [*names, *dict.fromkeys(f"{stem}_{label}" for label in labels for stem in stems)]
 
 
 def from_url(url: SourceURL) -> FileSource:
@@ -208,10 +229,14 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
+def _read(files: dict[str, Secret | Failure]) -> dict[str, Secret]:
+    return {name: content for name, content in files.items() if isinstance(content, Secret)}
+
+
 def _modified(path: Path) -> str | None:
     """Name a plain file's version by its time, in UTC."""
-    try:
-        moment = path.stat().st_mtime
-        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
-    except (OSError, ValueError, OverflowError):
+    found = stamp(path)
+    if found is None:
         return None
+    seconds = min(max(0, found[-1] // 10**9), _LAST_SECOND)
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -28,7 +28,7 @@ _NOT_FOUND = {errno.ENOENT, errno.ENOTDIR}
 _DENIED = {errno.EACCES, errno.EPERM}
 _NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.ENODEV, errno.EINVAL}
 
-_AGAIN = 2
+_AGAIN = 4
 
 Content = TypeVar("Content")
 Stamp = tuple[int, int, int, int] | None

@@ -246,6 +246,14 @@ def test_a_broken_alternate_does_not_spoil_the_other(variables, tmp_path):
     assert keys(EnvSource()) == [("old", "previous", None)]
 
 
+def test_an_alternate_in_utf16_says_so(variables, file, refusal):
+    """As the key itself does."""
+    variables(
+        CLIENT_ID="acme", SECRET_KEY=KEY, SECRET_KEY_NEXT_FILE=file("n", KEY.encode("utf-16"))
+    )
+    assert "UTF-16" in str(refusal(CredentialInvalid, EnvSource().alternates, KEY))
+
+
 def test_alternates_that_are_all_broken_say_so(variables, refusal):
     """The message names the variable."""
     variables(CLIENT_ID="acme", SECRET_KEY=KEY, SECRET_KEY_NEXT='{"secret_key": ')
