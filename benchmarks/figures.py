@@ -1,4 +1,4 @@
-"""The figures of the 401 rule, shown on virtual time: `python benchmarks/figures.py`.
+"""The figures of the 401 rule, shown on virtual time: `python -m benchmarks.figures`.
 
 Each scenario returns rows of (what, measured, at most). Run by the tests too, so that a limit that is passed fails.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from virtual import URL, World, run
+from benchmarks.virtual import URL, World, run
 
 RATES = (0.1, 5.0, 100.0)
 

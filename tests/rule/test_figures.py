@@ -1,14 +1,10 @@
-"""The figures of the 401 rule hold: the same scenarios as `benchmarks/figures.py`, on virtual time."""
+"""The figures of the 401 rule hold: the scenarios of `python -m benchmarks.figures`, on virtual time."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-figures = pytest.importorskip("figures")
+from benchmarks import figures
 
 
 @pytest.mark.parametrize("scenario", figures.SCENARIOS, ids=lambda scenario: scenario.__name__)
