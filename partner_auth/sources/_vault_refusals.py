@@ -143,7 +143,7 @@ def login_refusal(answer: Answer, where: str) -> Problem:
     why = next((ours for theirs, ours in _LOGIN_REFUSALS.items() if theirs in said), "")
     if not why and answer.status == _BAD_REQUEST:
         why = "the server's log says why"
-    why = why or "no login method is mounted there, the user is locked, or may not log in from here"
+    why = why or "no login method is mounted there, or it does not let us in (locked? unknown?)"
     return unavailable("identity", f"{where!r} was refused: {why}")
 
 

@@ -19,10 +19,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from partner_auth.sources import VaultSource
 from partner_auth.testing import Clock
@@ -170,14 +175,6 @@ class Bao:
         finally:
             self.process.send_signal(signal.SIGCONT)
 
-    def logins(self, mount: str) -> int:
-        """How many tokens that a login method gave are alive."""
-        try:
-            keys = self.api("LIST", f"sys/leases/lookup/auth/{mount}/login")["data"]["keys"]
-        except Refused:
-            return 0
-        return len(keys)
-
 
 def binary() -> str:
     """Return the real `bao`. Without it the tests skip, which CI takes for a failure."""
@@ -242,6 +239,66 @@ def liar(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
         monkeypatch.setenv("VAULT_ADDR", server.url)
         monkeypatch.setenv("VAULT_TOKEN", "s.token-of-the-liar")
         yield server
+
+
+@pytest.fixture
+def liar_before_bao(bao: Bao, monkeypatch: pytest.MonkeyPatch) -> Iterator[LyingServer]:
+    """A proxy that stands before the real server, tells what it is asked, and may lie for it."""
+    with LyingServer() as server:
+        server.pass_on_to(bao.url)
+        monkeypatch.setenv("VAULT_ADDR", server.url)
+        yield server
+
+
+class Authority:
+    """A certificate authority of our own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test CA")])
+        self.pem = self._signed(self._name, self._key, is_authority=True)
+        self.file = folder / "ca.pem"
+        self.file.write_bytes(self.pem)
+
+    def issue(self, *names: str) -> tuple[Path, Path]:
+        """Write a certificate for these hosts, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+        paths = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
+        paths[0].write_bytes(self._signed(subject, key, *names))
+        form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        paths[1].write_bytes(key.private_bytes(*form))
+        return paths
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *names: str,
+        is_authority: bool = False,
+    ) -> bytes:
+        now = datetime.now(UTC)
+        usage = x509.BasicConstraints(ca=is_authority, path_length=None)
+        builder = (
+            x509.CertificateBuilder(self._name, subject, key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        )
+        if names:
+            hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            builder = builder.add_extension(hosts, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA that nobody trusts by default."""
+    (tmp_path / "ca").mkdir()
+    return Authority(tmp_path / "ca")
 
 
 def vault(*location: str, **settings: Any) -> VaultSource:
