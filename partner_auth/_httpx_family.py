@@ -52,7 +52,7 @@ class HttpxFamily(Authenticator):
         patient = _is_one_shot(request)
         lease = None if patient else self._good_lease(place)
         if lease is None:
-            lease = self._lease_for(request, place, patient=patient)
+            lease = self._flow_lease(request, place, patient=patient)
         request.headers["Authorization"] = lease.header
         response = yield request
         steps = self._steps(place, lease.signed, response)
@@ -82,7 +82,7 @@ class HttpxFamily(Authenticator):
         patient = _is_one_shot(request)
         lease = None if patient else self._good_lease(place)
         if lease is None:
-            lease = await self._alease_for(request, place, patient=patient)
+            lease = await self._aflow_lease(request, place, patient=patient)
         request.headers["Authorization"] = lease.header
         response = yield request
         steps = self._steps(place, lease.signed, response)
@@ -118,14 +118,14 @@ class HttpxFamily(Authenticator):
             error = insecure
         raise _as_the_clients(error, request)
 
-    def _lease_for(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    def _flow_lease(self, request: Any, place: Place, *, patient: bool) -> Lease:
         try:
             return self._lease(place, patient=patient)
         except PartnerAuthError as failed:
             error = failed
         raise _as_the_clients(error, request)
 
-    async def _alease_for(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    async def _aflow_lease(self, request: Any, place: Place, *, patient: bool) -> Lease:
         try:
             return await self._alease(place, patient=patient)
         except PartnerAuthError as failed:
