@@ -126,10 +126,9 @@ class Credential:
         epoch(expires_at, "expires_at")
 
     def __repr__(self) -> str:
-        """Show everything but the key."""
-        version = f", version={self.version!r}" if self.version is not None else ""
-        key_id = f", key_id={self.key_id!r}" if self.key_id is not None else ""
-        return f"Credential({self.client_id!r}, Secret('…'){version}{key_id})"
+        """Show everything but the key; of a half-made one too, which an error tracker may meet."""
+        shown = [f"{name}={vars(self)[name]!r}" for name in ("version", "key_id") if vars(self).get(name) is not None]
+        return f"Credential({', '.join([repr(vars(self).get('client_id')), repr(Secret('…')), *shown])})"
 
     def same_as(self, other: Credential | None) -> bool:
         """Whether both would sign the same token: client id, key and key id are equal."""

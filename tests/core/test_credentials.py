@@ -20,13 +20,14 @@ VALUE = "open-sesame-" * 4
 @pytest.mark.parametrize("value", [VALUE, VALUE.encode()], ids=["text", "bytes"])
 @pytest.mark.parametrize(
     "show",
-    [repr, str, "{}".format, "{!r:>60}".format, "%s".__mod__, lambda s: f"{s:x<80}", lambda s: str([s, {"k": s}])],
-    ids=["repr", "str", "format", "spec", "percent", "f-string", "nested"],
+    [repr, str, "{}".format, "{!r:>60}".format, "%s".__mod__, lambda s: str([s, {"k": s}])],
+    ids=["repr", "str", "format", "spec", "percent", "nested"],
 )  # fmt: skip
 def test_a_secret_shows_dots_however_it_is_shown(show, value):
     """repr, str, format, containers."""
     assert "sesame" not in show(Secret(value))
     assert "sesame" not in show(Credential("acme", value))
+    assert "sesame" not in f"{Secret(value):x<80}"
 
 
 @pytest.mark.parametrize("value", [VALUE, b"\xff\x00raw"], ids=["text", "bytes"])
