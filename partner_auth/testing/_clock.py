@@ -122,9 +122,8 @@ class Clock:
             return Clock, (self._wall, self._monotonic)
 
     def _move_to(self, monotonic: float) -> None:
-        if monotonic > self._monotonic:
-            self._wall += monotonic - self._monotonic
-            self._monotonic = monotonic
+        self._wall += monotonic - self._monotonic
+        self._monotonic = monotonic
 
     def _fire(self) -> None:
         with contextlib.ExitStack() as waiters:  # calls each, though another one raises

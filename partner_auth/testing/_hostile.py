@@ -53,9 +53,8 @@ def _drip(_body: bytes, rest: Rest) -> Body:
 
 def _silent(body: bytes, rest: Rest) -> Body:
     def chunks() -> Iterator[bytes]:
-        yield b""  # the headers go out, then nothing
         while not rest(60.0):
-            pass
+            yield b""
 
     return Body(chunks(), {"Content-Length": str(len(body))}, reusable=False)
 

@@ -109,6 +109,7 @@ class Loopback:
             connection.close()
             return
         connection.setblocking(True)
+        # Else the body of an answer waits some 40 ms until the client acknowledges its head.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._accepted += 1

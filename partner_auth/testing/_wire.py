@@ -51,13 +51,9 @@ def read(connection: socket.socket, stream: BinaryIO, number: int) -> Incoming |
 def send(connection: socket.socket, incoming: Incoming, outgoing: Outgoing) -> bool:
     """Send the answer to a request; return whether the connection can carry another one."""
     keep = incoming.keep_alive and outgoing.body.reusable
-    head = _head(outgoing, keep_alive=keep)
-    if incoming.method == "HEAD":
-        connection.sendall(head)
-        return keep
-    for chunk in outgoing.body.chunks:
-        connection.sendall(head + chunk)  # in one: two small packets would wait for each other
-        head = b""
+    connection.sendall(_head(outgoing, keep_alive=keep))
+    for chunk in () if incoming.method == "HEAD" else outgoing.body.chunks:
+        connection.sendall(chunk)
     return keep
 
 

@@ -85,4 +85,3 @@ def test_importing_the_kit_brings_no_client(name):
     """PyJWT comes with it, and no HTTP library."""
     code = f"import sys, partner_auth.testing; print({name!r} in sys.modules)"
     assert run("-c", code).stdout == f"{name == 'jwt'}\n"
-
