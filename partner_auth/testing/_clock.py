@@ -8,17 +8,9 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 NEW_YEAR_2026 = 1_767_225_600.0
-
-
-class WallClock(Protocol):
-    """Anything that tells the time."""
-
-    def now(self) -> float:
-        """Return the seconds since the epoch (UTC)."""
-        ...
 
 
 class Clock:

@@ -6,8 +6,8 @@ import secrets
 import time
 from collections.abc import Iterable
 
+from partner_auth._clock import Clock
 from partner_auth._credentials import Credential, Secret
-from partner_auth.testing._clock import WallClock
 from partner_auth.testing._keyring import FOREVER, Keyring
 from partner_auth.testing._store import MemoryStore
 
@@ -20,7 +20,7 @@ class Issuer:
         secret: str | bytes | None,
         client_id: str,
         algorithms: Iterable[str],
-        clock: WallClock | None,
+        clock: Clock | None,
         leeway: float,
     ) -> None:
         """Accept one secret, which the store holds too."""

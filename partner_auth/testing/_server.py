@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Self
 
+from partner_auth._clock import Clock
 from partner_auth.testing._answers import Answers
-from partner_auth.testing._clock import WallClock
 from partner_auth.testing._issuer import Issuer
 from partner_auth.testing._loopback import Loopback
 from partner_auth.testing._received import Journal, Received
@@ -37,8 +37,8 @@ class PartnerServer(Answers, Issuer, Journal):
             key as a PEM.
         client_id: the claim `clientId` that is wanted.
         algorithms: those accepted; `auth` signs with the first.
-        clock: tells its time (a `Clock`, or anything with `now()`); None: the machine's. Delays are
-            in real time.
+        clock: tells its time (a `Clock`, or anything with `now()` and `monotonic()`); None: the
+            machine's. Delays are in real time.
         leeway: how many seconds `iat` and `exp` may be off.
         ssl_context: speak TLS with it; `url` is https then.
     """
@@ -49,7 +49,7 @@ class PartnerServer(Answers, Issuer, Journal):
         *,
         client_id: str = "acme",
         algorithms: Iterable[str] = ("HS256",),
-        clock: WallClock | None = None,
+        clock: Clock | None = None,
         leeway: float = 0.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -99,13 +99,13 @@ class PartnerServer(Answers, Issuer, Journal):
         """Make a `PartnerAuth` with its store, origin, algorithm and clock; `options` win."""
         import partner_auth
 
-        given = {
+        given: dict[str, Any] = {
+            "source": self._store,
             "origins": self.url,
             "algorithm": self.algorithms[0],
             "clock": self.clock,
-            **options,
         }
-        return partner_auth.PartnerAuth(given.pop("source", self._store), **given)
+        return partner_auth.PartnerAuth(**(given | options))
 
     def down(self, *, drop: bool = False) -> None:
         """Refuse connections, or take and `drop` them, until `up`; those that are open break."""
