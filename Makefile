@@ -40,7 +40,7 @@ test: $(VENV)/.installed-test $(NODE_MODULES) ## run the whole suite; COVERAGE=9
 	$(BIN)/pytest -n $(strip $(JOBS)) --dist loadfile \
 		$(if $(strip $(COVERAGE)),--cov --cov-report=term --cov-fail-under=$(strip $(COVERAGE))) $(ARGS)
 
-check: lint format mypy pyright complete imports ## lint, format, types, who imports whom (make -k shows all)
+check: lint format mypy pyright imports ## lint, format, types, who imports whom (make -k shows all)
 
 lint: $(VENV)/.installed-check
 	$(BIN)/ruff check
