@@ -69,7 +69,6 @@ class Held(NamedTuple):
     generation: int
     landed: float
     fetched_at: float
-    read_order: int
     fresh_until: float
     fresh_wall: float
     gone_at: float
@@ -124,6 +123,7 @@ class Cache:
         self._pauses = (0.0, 0.0)  # after the last failure: while something is held, while nothing is
         self._generation = 0
         self._order = itertools.count(1)
+        self._newest = 0  # the order of the newest read that landed, or revoked
         self._first = True  # the first read of a process
         self._print: object = None
         self._next_print = -_FOREVER
@@ -161,6 +161,7 @@ class Cache:
             CredentialError, ConfigurationError: nothing is held, and the read failed.
         """
         patience = _FOREVER if patient else -_FOREVER
+        failed: Failure | None = None  # of the read that was waited for: all who waited fail with it
         while True:
             self.check_fingerprint()
             now, wall = self.clock.monotonic(), self.clock.now()
@@ -168,11 +169,12 @@ class Cache:
             with self.lock:
                 ended = self._give_up_overdue(now, wall)
                 state = self._state(now, wall)
-                if state is not FRESH and self._read is None and self._may_read(state, now):
-                    starts = self._begin("fetch", now, wall)
-                read, failure = self._read, self.failure
                 must_wait = state in (EMPTY, GONE)
-                waits = read is not None and (must_wait or now < patience) and not self._is_reading()
+                may_wait = not self._is_reading() and not (must_wait and failed)
+                if state is not FRESH and self._read is None and may_wait and self._may_read(state, now):
+                    starts = self._begin("fetch", now, wall)
+                read, failure = self._read, failed or self.failure
+                waits = read is not None and may_wait and (must_wait or now < patience)
                 held = self.held
             self._end(ended)
             if starts is not None:
@@ -181,12 +183,14 @@ class Cache:
                 patience = min(patience, read.deadline)
                 yield Wait(read, max(0.0, read.deadline - now))
                 self.give_up(read)
+                failed = read.failure
                 continue
             if must_wait or held is None:
                 raise self._nothing_held(failure)
+            lease = self._lease(place, held, now, wall)
             if state is STALE and self.failure is not None:
                 self._tell_stale(held)
-            return self._lease(place, held, now, wall)
+            return lease
 
     def refresh(self) -> Steps[None]:
         """Read the store now, past any cache in between and any pause.
@@ -212,11 +216,11 @@ class Cache:
     # -- asked by looks, without the lock
 
     def fresh_read(self) -> Read | None:
-        """Return the read under way, or start one past any cache in between; None when too many hang."""
+        """Return the read under way, or start one past any cache in between; None when none can be waited for."""
         return self._join("fetch_fresh")
 
     def alternates_read(self) -> Read | None:
-        """Return the read under way, or start one of the alternates; None when too many hang."""
+        """Return the read under way, or start one of the alternates; None when none can be waited for."""
         return self._join("alternates")
 
     def give_up(self, read: Read) -> None:
@@ -267,7 +271,7 @@ class Cache:
         return FRESH if now < held.fresh_until and wall < held.fresh_wall else STALE
 
     def _may_read(self, state: str, now: float) -> bool:
-        return now >= self._paused_until(state) and self._orphans < MOST_ORPHANS and not self._is_reading()
+        return now >= self._paused_until(state) and self._orphans < MOST_ORPHANS
 
     def _paused_until(self, state: str) -> float:
         if self.failure is None:
@@ -282,7 +286,7 @@ class Cache:
         self._read = read
         return read
 
-    def _adopt(self, credential: Credential, read: Read, now: float, wall: float) -> list[Flight]:
+    def _adopt(self, credential: Credential, now: float, wall: float) -> list[Flight]:
         old, same = self.held, credential.same_as(self.held.credential if self.held else None)
         ended: list[Flight] = []
         if not same:
@@ -303,7 +307,6 @@ class Cache:
             generation=self._generation,
             landed=now,
             fetched_at=wall,
-            read_order=read.order,
             fresh_until=now + span,
             fresh_wall=wall + span,
             gone_at=now + span + self.policy.max_stale,
@@ -325,17 +328,15 @@ class Cache:
 
     def _fail(self, failure: Failure, now: float, wall: float) -> None:
         policy, served = self.policy, self._state(now, wall) in (FRESH, STALE)
-        longer = policy.backoff * 2 ** min(self._failures, 30)
-        if self.policy.jitter:
-            longer *= 1 - self.policy.jitter * _random()
+        grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter * _random()
         self.failure, self._failed_at = failure, now
         self._failures += 1
         self._stale_told = False
         if failure.kind is SourceRejected and not (served and self._is_absence(failure)):
             self._revoke()
-            self._pauses = (min(longer, policy.cooldown),) * 2
+            self._pauses = (share * min(grown, policy.cooldown),) * 2
         else:
-            self._pauses = (min(longer, policy.backoff_max), min(longer, policy.backoff))
+            self._pauses = (share * min(grown, policy.backoff_max), share * min(grown, policy.backoff))
         for place in self.places.values():
             place.lease = None
 
@@ -376,11 +377,13 @@ class Cache:
         return id(self) in _reading.get(frozenset())
 
     def _nothing_held(self, failure: Failure | None) -> PartnerAuthError:
-        if self._is_reading():
+        if self._is_reading() and self._read is not None:  # not in a callback, told of the read's end
             return _own_source(self.name)
         return (failure or _overdue(self.name)).error()
 
     def _join(self, question: str) -> Read | None:
+        if self._is_reading():  # its own end is what it would wait for
+            return None
         now, wall = self.clock.monotonic(), self.clock.now()
         starts = None
         with self.lock:
@@ -478,7 +481,7 @@ class Cache:
         read.end()
         self._end(ended)
         if isinstance(outcome, Failure) and not late:
-            self._tell_failure(outcome, old if new is not None else None, now)
+            self._tell_failure(outcome)
         elif isinstance(outcome, Credential) and new is not None and new is not old:
             self._tell_landing(new, old, now - read.began)
 
@@ -492,9 +495,10 @@ class Cache:
         late: bool,
     ) -> list[Flight]:
         if isinstance(outcome, Credential):
-            if late and self.held is not None and read.order < self.held.read_order:
+            if late and read.order < self._newest:
                 return []
-            ended = self._adopt(outcome, read, now, wall)
+            self._newest = read.order
+            ended = self._adopt(outcome, now, wall)
             self._prove(read)
             return ended
         if late:
@@ -502,6 +506,8 @@ class Cache:
         if isinstance(outcome, Failure):
             read.failure = outcome
             self._fail(outcome, now, wall)
+            if outcome.kind is SourceRejected and self.held is None:
+                self._newest = read.order
             self._prove(read)
         else:
             self.alternates = self._others(outcome)
@@ -551,10 +557,10 @@ class Cache:
 
     def _lease(self, place: Place, held: Held, now: float, wall: float) -> Lease:
         with self.lock:
-            credential, offset = place.probe or (place.in_use(held.credential) or held.credential, place.offset)
-            signed = place.signed
+            credential, offset = wanted = self._wanted(place, held)
+            signed, fresh = place.signed, None
         if signed is None or not _is_good(signed, credential, offset, now, wall):
-            signed = self.sign(credential, offset, place)
+            signed = fresh = self._signed(credential, offset)
         with self.lock:
             state = self._state(now, wall)
             until = min(held.gone_at, signed.until)
@@ -566,29 +572,36 @@ class Cache:
             if hasattr(self.source, "fingerprint"):
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)
-            unchanged = self.held is held and credential is (
-                place.probe[0] if place.probe else place.in_use(held.credential)
-            )
-            if unchanged:
+            if self.held is held and self._wanted(place, held) == wanted:
                 place.signed, place.lease = signed, lease
+        if fresh is not None:  # now that it is there for a callback that wants one
+            self._tell_signed(fresh, place)
         return lease
 
+    def _wanted(self, place: Place, held: Held) -> tuple[Credential, float]:
+        """Return what a request to this origin is to be signed with, and the clock's offset there."""
+        return place.probe or (place.in_use(held.credential) or held.credential, place.offset)
+
     def sign(self, credential: Credential, offset: float, place: Place) -> Signed:
-        """Sign a token for this origin, outside of the lock: it runs the caller's claims."""
+        """Sign a token to try at this origin."""
+        signed = self._signed(credential, offset)
+        self._tell_signed(signed, place)
+        return signed
+
+    def _signed(self, credential: Credential, offset: float) -> Signed:
+        """Sign outside of the lock: it runs the caller's claims."""
         now, wall = self.clock.monotonic(), self.clock.now()
         signed = self.signer.sign(credential, wall, offset)
         signed.until = now + signed.replace_at - wall
         self.last_signed = signed
-        expires = moment(signed.expires_at)
-        if expires is not None:
-            self.report(
-                TokenSigned(self.name, place.name, credential.client_id, credential.version, expires, offset)
-            )
         return signed
 
-    def _end(self, flights: Iterable[Flight]) -> None:
+    def _end(self, flights: list[Flight]) -> None:
         for flight in flights:
             flight.end()
+        for flight in flights:
+            if isinstance(flight, Read) and flight.failure is not None and flight.question != "alternates":
+                self._tell_failure(flight.failure)
 
     # -- telling
 
@@ -602,10 +615,17 @@ class Cache:
             previous = old.credential.version
             self.report(CredentialRotated(self.name, credential.client_id, credential.version, previous, age))
 
-    def _tell_failure(self, failure: Failure, held: Held | None, now: float) -> None:
-        age = None if held is None else now - held.landed
+    def _tell_failure(self, failure: Failure) -> None:
+        held = self.held if self.state() is not EMPTY else None
+        age = None if held is None else self.clock.monotonic() - held.landed
         kind, due = failure.kind.__name__, moment(self.next_read())
         self.report(SourceFailed(self.name, kind, failure.reason, failure.text, held is not None, age, due))
+
+    def _tell_signed(self, signed: Signed, place: Place) -> None:
+        credential, expires = signed.credential, moment(signed.expires_at)
+        if expires is not None:
+            client_id, version = credential.client_id, credential.version
+            self.report(TokenSigned(self.name, place.name, client_id, version, expires, signed.offset))
 
     def _tell_stale(self, held: Held) -> None:
         with self.lock:

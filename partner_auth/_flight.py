@@ -11,6 +11,7 @@ import contextvars
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -94,11 +95,11 @@ Steps = Generator[Wait, bool, T]
 
 def wait(step: Wait, clock: Clock) -> bool:
     """Wait in a thread or greenlet. Return whether the flight ended; False: the time is up."""
-    woken = threading.Event()
+    woken, until = threading.Event(), time.monotonic() + step.seconds
     with step.flight.awaited(woken.set), _timer(step, clock, woken.set):
-        if isinstance(step.flight, Job):
-            _ensure_begun(step.flight, woken, step.seconds)
-        woken.wait(step.seconds)
+        if isinstance(step.flight, Job) and step.seconds > _BEGINS_WITHIN:
+            _ensure_begun(step.flight, woken)
+        woken.wait(until - time.monotonic())
     return step.flight.over
 
 
@@ -206,8 +207,8 @@ def _timer(step: Wait, clock: Clock, wake: Callable[[], None]) -> Iterator[None]
             cancel()
 
 
-def _ensure_begun(job: Job, woken: threading.Event, seconds: float) -> None:
-    if job.begun or job.queued or woken.wait(min(_BEGINS_WITHIN, seconds)):
+def _ensure_begun(job: Job, woken: threading.Event) -> None:
+    if job.begun or job.queued or woken.wait(_BEGINS_WITHIN):
         return
     if not (job.begun or job.queued):
         log.warning("no thread begins here (uWSGI wants enable-threads): the store is read in place")
