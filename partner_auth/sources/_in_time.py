@@ -7,6 +7,7 @@ thread; the caller waits for it, or for the moment. Names of `threading` are loo
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,43 +19,54 @@ _BEGINS_WITHIN = 1.0  # a thread that has not begun by then never will
 
 
 class InTime(Generic[T]):
-    """Calls to one server; after four that were given up and still hang nothing more is begun."""
+    """Calls to one server; while four that were given up still hang, nothing more is begun."""
 
     def __init__(self) -> None:
-        self._given_up: list[threading.Event] = []
+        self._given_up: dict[int, list[threading.Event]] = {}  # by process: a fork has no threads
+        self._threads_begin = True
 
     def call(self, work: Callable[[], T], deadline: float) -> T | None:
         """Return what `work` returns, or None at the deadline (`time.monotonic()`)."""
-        self._given_up[:] = [over for over in self._given_up if not over.is_set()]
-        if _left(deadline) <= 0 or len(self._given_up) >= _GIVEN_UP:
+        given_up = self._given_up.setdefault(os.getpid(), [])
+        given_up[:] = [over for over in given_up if not over.is_set()]
+        if _left(deadline) <= 0 or len(given_up) >= _GIVEN_UP:
             return None
         job = _Job(work)
-        try:
-            threading.Thread(target=job.begin, daemon=True, name="partner_auth-vault").start()
-        except RuntimeError:  # the interpreter is about to exit, or there are too many threads
-            job.begin()
-        if not job.over.wait(min(_BEGINS_WITHIN, _left(deadline))):
-            job.begin()  # no thread begins in a uWSGI without threads; if it has, this does nothing
+        self._begin(job, deadline)
         if not job.over.wait(_left(deadline)):
-            self._given_up.append(job.over)
+            given_up.append(job.over)
             return None
         return job.outcome
+
+    def _begin(self, job: _Job[T], deadline: float) -> None:
+        if not self._threads_begin:
+            job.begin()
+            return
+        try:
+            threading.Thread(target=job.begin, daemon=True, name="partner_auth-store").start()
+        except RuntimeError:  # the interpreter is about to exit, or there are too many threads
+            job.begin()
+        if not job.begun.wait(min(_BEGINS_WITHIN, _left(deadline))) and job.begin():
+            self._threads_begin = False  # a uWSGI without threads: do not wait for one again
 
 
 class _Job(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self.outcome: T | None = None
-        self.over = threading.Event()
+        self.begun, self.over = threading.Event(), threading.Event()
         self._work = work
-        self._begun = threading.Lock()  # taken once, by whoever does the work
+        self._turn = threading.Lock()  # taken once, by whoever does the work
 
-    def begin(self) -> None:
-        if not self._begun.acquire(blocking=False):
-            return
+    def begin(self) -> bool:
+        """Do the work here; False when it was begun before."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        self.begun.set()
         try:
             self.outcome = self._work()
         finally:
             self.over.set()
+        return True
 
 
 def _left(deadline: float) -> float:

@@ -28,7 +28,7 @@ from partner_auth.sources._vault_answers import (
     read_secret,
 )
 from partner_auth.sources._vault_login import Link, link_for, link_key
-from partner_auth.sources._vault_methods import Method, checked_method
+from partner_auth.sources._vault_methods import checked_client, checked_method
 from partner_auth.sources._vault_refusals import (
     OK,
     Problem,
@@ -89,6 +89,8 @@ class VaultSource:
         ConfigurationError: an argument is wrong, or hvac is not installed.
     """
 
+    _shown = "VaultSource(…)"  # while an argument is being refused
+
     def __init__(
         self,
         mount: str,
@@ -133,18 +135,22 @@ class VaultSource:
         )
         self._fields = Fields(client_id, client_id_field, secret_key_field, secret_key_encoding)
         self._timeout = read_timeout(timeout)
-        self._client = _checked_client(client, self._method, self._address)
+        self._client = checked_client(client, self._method, self._address)
         self._clock = clock if clock is None else checked(clock)
         self._link: Link | None = None
         self._where: Mount | None = None
+        self._shown = self._as_made(path)
 
     def __repr__(self) -> str:
+        return self._shown
+
+    def _as_made(self, path: str) -> str:
         given = {name: getattr(self._method, name) for name in _LOGIN_PARAMS}
-        given = {"client": "…" if self._client is not None else None} | given
         given |= {"address": self._address, "namespace": self._namespace}
-        path = [self._mount, self._path.removeprefix(f"{self._mount}/")]
-        shown = [f"{name}={value!r}" for name, value in given.items() if value not in _UNSAID]
-        return f"VaultSource({', '.join([*map(repr, path), *shown, *self._fields.options()])})"
+        shown = [repr(self._mount), repr(path)]
+        shown += ["client=…"] if self._client is not None else []
+        shown += [f"{name}={value!r}" for name, value in given.items() if value not in _UNSAID]
+        return f"VaultSource({', '.join([*shown, *self._fields.options()])})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings; login, connections and what is known of the mount stay here."""
@@ -285,15 +291,3 @@ def _require_hvac() -> None:
     if "hvac" in sys.modules or importlib.util.find_spec("hvac") is not None:
         return
     raise ConfigurationError("VaultSource needs hvac: pip install 'partner-auth[vault]'")
-
-
-def _checked_client(client: Any, method: Method, address: str | None) -> Any:
-    if client is None:
-        return None
-    if not hasattr(client, "adapter") or not hasattr(client, "token"):
-        raise ConfigurationError("client= is an hvac.Client")
-    if method.auth != "token" or method.token_file is not None or address is not None:
-        raise ConfigurationError(
-            "client= logs in by itself: leave out auth=, token_file=, address="
-        )
-    return client

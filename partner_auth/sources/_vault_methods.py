@@ -99,6 +99,23 @@ def checked_method(auth: object, settings: dict[str, Any]) -> Method:
     return Method(auth, **settings)
 
 
+def checked_client(client: Any, method: Method, address: str | None) -> Any:
+    """Return an `hvac.Client`, or None.
+
+    Raises:
+        ConfigurationError: it is none, or a setting would contradict its own.
+    """
+    if client is None:
+        return None
+    if not hasattr(client, "adapter") or not hasattr(client, "token"):
+        raise ConfigurationError("client= is an hvac.Client")
+    if method.auth != "token" or method.token_file is not None or address is not None:
+        raise ConfigurationError(
+            "client= logs in by itself: leave out auth=, token_file=, address="
+        )
+    return client
+
+
 def given_token(method: Method, client: Any) -> Given | Problem:
     """Return the token that `auth=token` uses now."""
     if client is not None:
@@ -156,7 +173,7 @@ def _app_role(method: Method) -> Inputs | Problem:
 
 
 def _user_and_password(method: Method) -> Inputs | Problem:
-    name, password = secret_variable("PASSWORD")
+    name, password = secret_variable("PASSWORD", around="\r\n")
     if not password:
         return unavailable("identity", f"auth=userpass needs the variable {name}")
     path = f"{method.mount}/login/{quoted(method.username or '')}"

@@ -42,10 +42,10 @@ def variable(name: str) -> tuple[str, str]:
     return f"VAULT_{name}", ""
 
 
-def secret_variable(name: str) -> tuple[str, Secret]:
-    """Return the same with the value wrapped, without white space around it."""
+def secret_variable(name: str, around: str | None = None) -> tuple[str, Secret]:
+    """Return the same with the value wrapped, and stripped of white space or of what is given."""
     for prefixed in (f"BAO_{name}", f"VAULT_{name}"):
-        if secret := Secret(os.environ.get(prefixed, "").strip()):
+        if secret := Secret(os.environ.get(prefixed, "").strip(around)):
             return prefixed, secret
     return f"VAULT_{name}", Secret("")
 

@@ -21,6 +21,7 @@ from partner_auth.sources._vault_settings import Settings
 
 if TYPE_CHECKING:
     import requests
+    from requests.adapters import HTTPAdapter
 
 CONNECT, READ = 2.0, 3.0
 _LARGEST_ANSWER = 1_048_576  # Vault itself stores no larger value by default
@@ -183,6 +184,7 @@ def _new_session(settings: Settings) -> requests.Session:
     A netrc entry would be sent along; a proxy for a server on this machine would read the token.
     """
     import requests
+    from requests.adapters import HTTPAdapter
 
     session = requests.Session()
     session.trust_env = False
@@ -191,16 +193,16 @@ def _new_session(settings: Settings) -> requests.Session:
         session.proxies = requests.utils.get_environ_proxies(settings.address)
     session.verify, session.cert = settings.verify, settings.client_cert
     session.mount("https://", _adapter(settings))
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=_POOL))
+    session.mount("http://", HTTPAdapter(pool_maxsize=_POOL))
     return session
 
 
-def _adapter(settings: Settings) -> requests.adapters.HTTPAdapter:
+def _adapter(settings: Settings) -> HTTPAdapter:
     """Return an adapter that knows VAULT_TLS_SERVER_NAME, and a VAULT_CAPATH with plain PEM files.
 
     OpenSSL itself reads such a folder only after `c_rehash`; `vault` and `bao` do without.
     """
-    import requests
+    from requests.adapters import HTTPAdapter
 
     extra: dict[str, Any] = {}
     if settings.server_name:
@@ -208,7 +210,7 @@ def _adapter(settings: Settings) -> requests.adapters.HTTPAdapter:
     if isinstance(settings.verify, str) and os.path.isdir(settings.verify):
         extra["ssl_context"] = _trusting_all_in(settings.verify)
 
-    class Adapter(requests.adapters.HTTPAdapter):
+    class Adapter(HTTPAdapter):
         def build_connection_pool_key_attributes(
             self, request: Any, verify: Any, cert: Any = None
         ) -> Any:

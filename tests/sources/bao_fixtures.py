@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -55,6 +56,7 @@ class Bao:
         self.port = _free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.log = folder / "bao.log"
+        self.context: ssl.SSLContext | None = None
         home = {"HOME": str(folder), "PATH": os.environ["PATH"]}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -97,7 +99,7 @@ class Bao:
             method=method,
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=10, context=self.context) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             raise Refused(f"{error.code} {error.read().decode()}") from None

@@ -15,6 +15,7 @@ liar_before_bao = bao_fixtures.liar_before_bao
 
 
 def keys(credentials):
+    """Return the keys in clear."""
     return [credential.secret_key.reveal() for credential in credentials]
 
 

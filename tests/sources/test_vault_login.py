@@ -1,83 +1,27 @@
-"""How a Vault source logs in, keeps its token alive, and never presses a login that was refused."""
+"""The ways in which a Vault source logs in."""
 
-import contextlib
-import os
-import threading
-import time
-import warnings
 from dataclasses import replace
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from partner_auth.exceptions import SourceUnavailable
 from partner_auth.sources import source_from_url
-from tests.sources import bao_fixtures
-from tests.sources.bao_fixtures import K0, K1, Refused, document, vault
-from tests.sources.lying_server import DROP, HANG, LyingServer, Reply
+from tests.sources import bao_fixtures, bao_logins
+from tests.sources.bao_fixtures import K0, K1, document, vault
+from tests.sources.bao_logins import (
+    PASSWORD,
+    Issuer,
+    Pods,
+    Roles,
+    Users,
+    logins_in,
+    paths_of,
+)
+from tests.sources.lying_server import LyingServer
 
 bao, bao_server, home = bao_fixtures.bao, bao_fixtures.bao_server, bao_fixtures.home
 authority, clock = bao_fixtures.authority, bao_fixtures.clock
-liar_before_bao = bao_fixtures.liar_before_bao
-
-PASSWORD = "correct horse battery staple"
-
-
-@pytest.fixture
-def app(bao, monkeypatch):
-    """A secret, and a policy that may read it; the token of the environment is gone."""
-    monkeypatch.delenv("VAULT_TOKEN")
-    path = bao.fresh("app")
-    bao.put(path, document(K0))
-    return path, bao.policy(f"secret/data/{path}")
-
-
-class Users:
-    """A mounted `userpass` with one user."""
-
-    def __init__(self, bao, policy, **settings):
-        self.bao, self.mount = bao, bao.enable("userpass")
-        self.user = f"auth/{self.mount}/users/app"
-        bao.api("POST", self.user, {"password": PASSWORD, "token_policies": policy} | settings)
-
-    def source(self, path, **settings):
-        return vault(path, auth="userpass", username="app", auth_mount=self.mount, **settings)
-
-
-class Roles:
-    """A mounted `approle` with one role."""
-
-    def __init__(self, bao, monkeypatch, policy, **settings):
-        self.bao, self.mount, self.monkeypatch = bao, bao.enable("approle"), monkeypatch
-        self.role = f"auth/{self.mount}/role/app"
-        bao.api("POST", self.role, {"token_policies": policy} | settings)
-        role_id = bao.api("GET", f"{self.role}/role-id")["data"]["role_id"]
-        monkeypatch.setenv("VAULT_ROLE_ID", role_id)
-
-    def give_secret_id(self):
-        secret_id = self.bao.api("POST", f"{self.role}/secret-id", {})["data"]["secret_id"]
-        self.monkeypatch.setenv("VAULT_SECRET_ID", secret_id)
-        return secret_id
-
-    def give_wrapped(self):
-        answer = self.bao.api("POST", f"{self.role}/secret-id", {}, wrap="60s")
-        token = answer["wrap_info"]["token"]
-        self.monkeypatch.setenv("VAULT_SECRET_ID", token)
-        return token
-
-    def source(self, path, **settings):
-        return vault(path, auth="approle", auth_mount=self.mount, **settings)
-
-
-def paths_of(server):
-    return [request.path.removeprefix("/v1/") for request in server.requests]
-
-
-def logins_in(server):
-    return [path for path in paths_of(server) if "/login" in path]
-
+liar_before_bao, app = bao_fixtures.liar_before_bao, bao_logins.app
 
 # The methods
 
@@ -128,6 +72,14 @@ def test_userpass(bao, app, monkeypatch, clock):
     path, policy = app
     users = Users(bao, policy)
     monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    assert users.source(path, clock=clock).fetch().secret_key.reveal() == K0
+
+
+def test_a_password_is_taken_as_it_is(bao, app, monkeypatch, clock):
+    """Blanks around it are its own; a line break at its end is an editor's."""
+    path, policy = app
+    users = Users(bao, policy, password=" spaced out ")
+    monkeypatch.setenv("VAULT_PASSWORD", " spaced out \n")
     assert users.source(path, clock=clock).fetch().secret_key.reveal() == K0
 
 
@@ -189,33 +141,6 @@ def test_what_was_wrapped_is_no_secret_id(bao, app, monkeypatch, clock, refusal)
     assert "no secret id" in str(error)
 
 
-class Issuer:
-    """A mounted `jwt` that trusts a key of ours."""
-
-    def __init__(self, bao, policy, folder):
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.mount, self.file = bao.enable("jwt"), folder / "jwt"
-        public = self.key.public_key().public_bytes(
-            Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-        )
-        keys = {"jwt_validation_pubkeys": [public.decode()]}
-        bao.api("POST", f"auth/{self.mount}/config", keys)
-        role = {"role_type": "jwt", "bound_audiences": ["bao"], "user_claim": "sub"}
-        life = {"token_policies": policy, "token_ttl": 60, "token_max_ttl": 60}
-        bao.api("POST", f"auth/{self.mount}/role/app", role | life)
-
-    def write(self, *, life=600, audience="bao"):
-        now = int(time.time())
-        claims = {"sub": "app", "aud": audience, "iat": now, "exp": now + life}
-        self.file.write_text(jwt.encode(claims, self.key, "ES256"))
-        return self.file.read_text()
-
-    def source(self, path, **settings):
-        return vault(
-            path, auth="jwt", role="app", jwt_file=str(self.file), auth_mount=self.mount, **settings
-        )
-
-
 def test_jwt(bao, app, tmp_path, clock):
     """The file is read at each login: it is replaced about hourly."""
     path, policy = app
@@ -256,40 +181,9 @@ def test_a_jwt_file_that_is_not_there(bao, app, tmp_path, clock, refusal):
     assert "jwt_file" in str(error)
 
 
-class Pods:
-    """A mounted `kubernetes`, a stand-in for Kubernetes' own API, and a pod's token."""
-
-    NAME = "system:serviceaccount:shop:app"
-
-    def __init__(self, bao, api, policy, authority):
-        self.api, self.mount = api, bao.enable("kubernetes")
-        self.confirm()
-        now = int(time.time())
-        pod = {"namespace": "shop", "serviceaccount": {"name": "app", "uid": "1234"}}
-        claims = {"sub": self.NAME, "kubernetes.io": pod, "iat": now, "exp": now + 600}
-        self.file = authority.folder / "token"
-        self.file.write_text(jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256"))
-        config = {"kubernetes_host": api.url, "kubernetes_ca_cert": authority.pem.decode()}
-        config |= {"token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": True}
-        bao.api("POST", f"auth/{self.mount}/config", config)
-        for role, account in (("app", "app"), ("other", "other")):
-            bound = {"bound_service_account_names": account, "token_policies": policy}
-            bound |= {"bound_service_account_namespaces": "shop"}
-            bao.api("POST", f"auth/{self.mount}/role/{role}", bound)
-
-    def confirm(self, **status):
-        user = {"username": self.NAME, "uid": "1234", "groups": ["system:serviceaccounts"]}
-        review = {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1"}
-        review |= {"status": {"authenticated": True, "user": user} | status}
-        self.api.say(Reply(201, review, {"Content-Type": "application/json"}))
-
-    def source(self, path, **settings):
-        ours = {"auth": "kubernetes", "auth_mount": self.mount, "jwt_file": str(self.file)}
-        return vault(path, **ours | settings)
-
-
 @pytest.fixture
 def pods(bao, app, authority):
+    """A pod, and roles for it and for another."""
     with LyingServer() as api:
         yield Pods(bao, api, app[1], authority)
 
@@ -338,450 +232,3 @@ def test_a_variable_that_is_not_set(bao, app, clock, refusal, settings, name):
     error = refusal(SourceUnavailable, vault(app[0], clock=clock, **settings).fetch)
     assert error.reason == "identity"
     assert name in str(error)
-
-
-# A token's life
-
-
-def test_a_renewable_token_is_renewed_past_half_of_its_life(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """And not before; a login would use up a secret id that works once."""
-    path, policy = app
-    roles = Roles(bao, monkeypatch, policy, token_ttl=60, secret_id_num_uses=1)
-    roles.give_secret_id()
-    source = roles.source(path, clock=clock)
-    source.fetch()
-    clock.advance(20)
-    source.fetch()
-    assert "auth/token/renew-self" not in paths_of(liar_before_bao)
-    for _ in range(5):
-        clock.advance(31)
-        assert source.fetch().secret_key.reveal() == K0
-    assert paths_of(liar_before_bao).count("auth/token/renew-self") == 5
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_a_renewed_token_outlives_its_first_life(bao, app, monkeypatch):
-    """On the real clock: 2 s of life, read at 1.2 s and at 2.3 s, one login."""
-    path, policy = app
-    roles = Roles(bao, monkeypatch, policy, token_ttl=2)
-    roles.give_secret_id()
-    source = roles.source(path)
-    source.fetch()
-    roles.give_secret_id()
-    monkeypatch.setenv("VAULT_ROLE_ID", "a second login would fail")
-    time.sleep(1.2)
-    source.fetch()
-    time.sleep(1.1)
-    assert source.fetch().secret_key.reveal() == K0
-
-
-def test_a_read_is_wanted_before_the_token_ends(bao, app, monkeypatch, clock):
-    """`refresh_at` is two thirds into the life: past the half even if jitter brings it forward."""
-    path, policy = app
-    users = Users(bao, policy, token_ttl=60)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    assert source.fetch().refresh_at == pytest.approx(clock.now() + 40)
-    clock.advance(15)
-    assert source.fetch().refresh_at == pytest.approx(clock.now() + 25)
-
-
-def test_the_earlier_of_two_refresh_times_counts(bao, app, monkeypatch, clock):
-    """What the secret itself says is not lost."""
-    path, policy = app
-    soon = clock.now() + 5
-    bao.put(path, document(K0, refresh_at=soon))
-    users = Users(bao, policy, token_ttl=60)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    assert users.source(path, clock=clock).fetch().refresh_at == soon
-
-
-@pytest.mark.parametrize("kind", ["batch", "service"])
-def test_a_token_that_cannot_be_renewed_is_replaced_before_its_end(
-    bao, app, monkeypatch, clock, liar_before_bao, kind
-):
-    """A batch token, or one whose policy may not renew it: a new login, not a 403 first."""
-    path, policy = app
-    users = Users(bao, policy, token_ttl=60, token_type=kind, token_no_default_policy=True)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    clock.advance(31)
-    reads = paths_of(liar_before_bao).count(f"secret/data/{path}")
-    assert source.fetch().secret_key.reveal() == K0
-    assert len(logins_in(liar_before_bao)) == 2
-    assert paths_of(liar_before_bao).count(f"secret/data/{path}") == reads + 1
-
-
-def test_a_life_that_is_cut_short_is_the_last(bao, app, monkeypatch, clock, liar_before_bao):
-    """`explicit_max_ttl` ends renewing: then a new login, in time."""
-    path, policy = app
-    users = Users(bao, policy, token_ttl=60)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    clock.advance(31)
-    lying = liar_before_bao.answer
-    short = {"auth": {"client_token": "s.same", "lease_duration": 20, "renewable": True}}
-    liar_before_bao.answer = lambda request: (
-        Reply(200, short) if request.path.endswith("renew-self") else lying(request)
-    )
-    source.fetch()
-    clock.advance(11)
-    source.fetch()
-    assert len(logins_in(liar_before_bao)) == 2
-
-
-def test_a_renewal_that_fails_for_now_costs_nothing(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """The token still lives; the next read tries again."""
-    path, policy = app
-    users = Users(bao, policy, token_ttl=60)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    clock.advance(31)
-    working = liar_before_bao.answer
-    liar_before_bao.answer = lambda request: (
-        Reply(503) if request.path.endswith("renew-self") else working(request)
-    )
-    assert source.fetch().secret_key.reveal() == K0
-    liar_before_bao.answer = working
-    assert source.fetch().secret_key.reveal() == K0
-    assert paths_of(liar_before_bao).count("auth/token/renew-self") == 2
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_a_token_that_was_given_is_renewed_too(bao, app, monkeypatch, clock, liar_before_bao):
-    """How long it lives is asked once, if it may ask."""
-    path, policy = app
-    monkeypatch.setenv("VAULT_TOKEN", bao.token("default", policy, ttl="60s", no_default_policy=False))
-    source = vault(path, clock=clock)
-    assert source.fetch().refresh_at == pytest.approx(clock.now() + 40, abs=2)
-    clock.advance(31)
-    source.fetch()
-    source.fetch()
-    paths = paths_of(liar_before_bao)
-    assert paths.count("auth/token/lookup-self") == 1
-    assert paths.count("auth/token/renew-self") == 1
-
-
-def test_a_root_token_needs_no_care(bao, monkeypatch, clock):
-    """It lives for ever."""
-    path = bao.fresh("app")
-    bao.put(path, document(K0))
-    assert vault(path, clock=clock).fetch().refresh_at is None
-
-
-# A token that died
-
-
-def test_a_dead_token_costs_one_login_and_no_failure(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """It was revoked, or the server lost it: the read that meets it succeeds."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    bao.api("POST", f"sys/leases/revoke-prefix/auth/{users.mount}")
-    assert source.fetch().secret_key.reveal() == K0
-    assert len(logins_in(liar_before_bao)) == 2
-
-
-def test_a_token_with_few_uses_is_replaced(bao, app, monkeypatch, clock):
-    """`token_num_uses`: each time it is used up, a login."""
-    path, policy = app
-    users = Users(bao, policy, token_num_uses=2)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    for _ in range(5):
-        assert source.fetch().secret_key.reveal() == K0
-
-
-def test_a_new_token_that_is_refused_is_not_replaced(
-    bao, app, monkeypatch, clock, liar_before_bao, refusal
-):
-    """Else each read would be a login."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    working = liar_before_bao.answer
-    dead = Reply(403, {"errors": ["permission denied"]}, {"Content-Type": "application/json"})
-    liar_before_bao.answer = lambda request: (
-        working(request) if "/login" in request.path else dead
-    )
-    source = users.source(path, clock=clock)
-    for _ in range(5):
-        assert refusal(SourceUnavailable, source.fetch).reason == "identity"
-    assert len(logins_in(liar_before_bao)) == 1
-    clock.advance(31)
-    liar_before_bao.answer = working
-    assert source.fetch().secret_key.reveal() == K0
-
-
-@pytest.mark.parametrize("status", [400, 403, 412, 500, 503])
-def test_a_node_that_has_not_seen_the_new_token(
-    bao, app, monkeypatch, clock, liar_before_bao, status
-):
-    """Right after a login the read is repeated at once."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    working, behind = liar_before_bao.answer, []
-
-    def answer(request):
-        if "/login" in request.path or behind:
-            return working(request)
-        behind.append(request)
-        return Reply(status, {"errors": ["permission denied"]})
-
-    liar_before_bao.answer = answer
-    assert users.source(path, clock=clock).fetch().secret_key.reveal() == K0
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-# A login that is refused
-
-
-def test_five_reads_do_not_lock_the_account(bao, app, monkeypatch, clock, refusal):
-    """OpenBao locks a user at the fifth bad login; after ours the right password still works."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", "wrong")
-    source = users.source(path, clock=clock)
-    for _ in range(20):
-        error = refusal(SourceUnavailable, source.fetch, "wrong")
-        assert error.reason == "identity"
-    assert "invalid username or password" in str(error)
-    assert "not tried again for 30 s" in str(error)
-    bao.api("POST", f"auth/{users.mount}/login/app", {"password": PASSWORD}, token="")
-
-
-def test_nor_do_reads_over_hours(bao, app, monkeypatch, clock, liar_before_bao):
-    """After the third refusal the pause is longer than the server remembers bad logins."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", "wrong")
-    source = users.source(path, clock=clock)
-    tried = []
-    for second in range(0, 7200, 10):
-        before = len(logins_in(liar_before_bao))
-        assert fetched_or_none(source) is None
-        tried += [second] * (len(logins_in(liar_before_bao)) - before)
-        if len(tried) == 3:
-            break
-        clock.advance(10)
-    assert tried == [0, 30, 90]
-    clock.advance(900)
-    assert fetched_or_none(source) is None
-    assert len(logins_in(liar_before_bao)) == 3
-    bao.api("POST", f"auth/{users.mount}/login/app", {"password": PASSWORD}, token="")
-
-
-def test_the_lock_that_this_avoids_is_real(bao, app):
-    """Five bad logins lock the user, so that the right password is refused."""
-    users = Users(bao, app[1])
-    for _ in range(5):
-        with pytest.raises(Refused):
-            bao.api("POST", f"auth/{users.mount}/login/app", {"password": "wrong"}, token="")
-    with pytest.raises(Refused, match="403"):
-        bao.api("POST", f"auth/{users.mount}/login/app", {"password": PASSWORD}, token="")
-
-
-def test_a_new_password_is_tried_at_once(bao, app, monkeypatch, clock, refusal):
-    """A changed input ends the pause."""
-    path, policy = app
-    users = Users(bao, policy)
-    source = users.source(path, clock=clock)
-    monkeypatch.setenv("VAULT_PASSWORD", "wrong")
-    refusal(SourceUnavailable, source.fetch)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    assert source.fetch().secret_key.reveal() == K0
-
-
-def test_a_right_password_set_on_the_server_is_found_after_the_pause(
-    bao, app, monkeypatch, clock, refusal
-):
-    """The same inputs are tried again after 30 s."""
-    path, policy = app
-    users = Users(bao, policy)
-    source = users.source(path, clock=clock)
-    monkeypatch.setenv("VAULT_PASSWORD", "set later")
-    refusal(SourceUnavailable, source.fetch)
-    bao.api("POST", f"{users.user}/password", {"password": "set later"})
-    clock.advance(29)
-    refusal(SourceUnavailable, source.fetch)
-    clock.advance(1.5)
-    assert source.fetch().secret_key.reveal() == K0
-
-
-def test_a_refused_login_while_the_token_lives_costs_nothing(
-    bao, app, monkeypatch, clock, refusal
-):
-    """The early replacement failed; the old token is used to its end."""
-    path, policy = app
-    users = Users(bao, policy, token_ttl=60, token_type="batch")
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    monkeypatch.setenv("VAULT_PASSWORD", "wrong")
-    clock.advance(31)
-    assert source.fetch().secret_key.reveal() == K0
-    clock.advance(29.5)
-    assert refusal(SourceUnavailable, source.fetch).reason == "identity"
-
-
-def test_a_login_method_that_is_not_mounted(bao, app, monkeypatch, clock, refusal):
-    """It can't be told from a locked user: the message says both."""
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = vault(app[0], auth="userpass", username="u", auth_mount="no/such", clock=clock)
-    error = refusal(SourceUnavailable, source.fetch, PASSWORD)
-    assert error.reason == "identity"
-    assert "'auth/no/such/login/u' was refused: no login method is mounted there, or it does not let us in" in str(error)
-
-
-def test_a_login_is_sent_once(bao, app, monkeypatch, clock, liar_before_bao, refusal):
-    """A lost answer is no reason to send a secret id again that works once."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    liar_before_bao.say(DROP)
-    error = refusal(SourceUnavailable, users.source(path, clock=clock).fetch, PASSWORD)
-    assert error.reason == "unreachable"
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_a_login_that_wants_a_second_factor(bao, app, monkeypatch, clock, liar_before_bao, refusal):
-    """No program has one."""
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    wanted = {"auth": {"client_token": "", "mfa_requirement": {"mfa_request_id": "1"}}}
-    liar_before_bao.say(Reply(200, wanted))
-    source = vault("a", auth="userpass", username="u", clock=clock)
-    error = refusal(SourceUnavailable, source.fetch)
-    assert (error.reason, "second factor" in str(error)) == ("identity", True)
-
-
-# Sharing
-
-
-def test_sources_with_equal_settings_share_one_login(bao, app, monkeypatch, clock, liar_before_bao):
-    """Also when they all read at once."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    sources = [users.source(path, clock=clock) for _ in range(24)]
-    found = []
-    threads = [
-        threading.Thread(target=lambda one=one: found.append(one.fetch())) for one in sources
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 24
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_readers_that_wait_for_a_failing_login_share_its_failure(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """A hanging server is not asked by each in turn."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    liar_before_bao.say(HANG)
-    sources = [users.source(path, clock=clock, timeout=1) for _ in range(8)]
-    threads = [threading.Thread(target=fetched_or_none, args=(one,)) for one in sources]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert time.monotonic() - began < 2
-    assert len(logins_in(liar_before_bao)) <= 2
-
-
-def test_another_user_is_another_login(bao, app, monkeypatch, clock, liar_before_bao):
-    """Nothing is shared between settings that differ."""
-    path, policy = app
-    one, other = Users(bao, policy), Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    one.source(path, clock=clock).fetch()
-    other.source(path, clock=clock).fetch()
-    assert len(logins_in(liar_before_bao)) == 2
-
-
-def test_another_address_in_the_environment_is_another_login(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """A token never goes to a server that did not give it."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    source.fetch()
-    monkeypatch.setenv("VAULT_ADDR", bao.url)
-    source.fetch()
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_a_forked_child_keeps_the_token_and_none_of_the_connections(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """A secret id that works once has been used by the parent."""
-    path, policy = app
-    roles = Roles(bao, monkeypatch, policy, secret_id_num_uses=1)
-    roles.give_secret_id()
-    source = roles.source(path, clock=clock)
-    source.fetch()
-    connections = liar_before_bao.connections
-    assert fetched_in_a_child(source) == K0.encode()
-    assert liar_before_bao.connections == connections + 1
-    assert len(logins_in(liar_before_bao)) == 1
-
-
-def test_a_lock_that_was_held_at_the_fork_holds_up_no_child(
-    bao, app, monkeypatch, clock, liar_before_bao
-):
-    """Another thread was logging in when the process was forked."""
-    path, policy = app
-    users = Users(bao, policy)
-    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
-    source = users.source(path, clock=clock)
-    working = liar_before_bao.answer
-    liar_before_bao.say(HANG)
-    login = threading.Thread(target=fetched_or_none, args=(source,))
-    login.start()
-    while not liar_before_bao.requests:
-        time.sleep(0.01)
-    liar_before_bao.answer = working  # the one that hangs goes on hanging
-    assert fetched_in_a_child(source) == K0.encode()
-    liar_before_bao.release()
-    login.join()
-
-
-def fetched_or_none(source):
-    with contextlib.suppress(SourceUnavailable):
-        return source.fetch()
-    return None
-
-
-def fetched_in_a_child(source):
-    """Fork, read there, and return the key."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads, since 3.12
-        child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            os.write(writing, source.fetch().secret_key.encoded())
-        os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as answer:
-        return answer.read()
