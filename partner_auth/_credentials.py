@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import math
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn
@@ -148,7 +148,7 @@ def epoch(value: datetime | float | None, name: str = "time") -> float | None:
         if value.tzinfo is None:
             raise CredentialInvalid(f"{name} is a datetime without a time zone: make it aware, in UTC")
         return value.timestamp()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
         raise CredentialInvalid(f"{name} is neither an aware datetime nor finite seconds since the epoch")
     return float(value)
 

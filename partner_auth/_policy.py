@@ -19,7 +19,7 @@ def seconds(name: str, value: object, *, least: float = 0.0, most: float = 366 *
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
         raise ConfigurationError(f"{name}: a finite number of seconds or a timedelta is wanted, not {value!r}")
     if not least <= value <= most:
         raise ConfigurationError(f"{name}={value!r}: between {least:g} and {most:g} seconds is wanted")

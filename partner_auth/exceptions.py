@@ -112,7 +112,7 @@ def _reduce_twin(self: Any) -> tuple[Any, ...]:
 
 
 def _fields(error: PartnerAuthError) -> dict[str, Any]:
-    return {"reason": error.reason} if hasattr(error, "reason") else {}
+    return {"reason": error.reason} if isinstance(error, (SourceUnavailable, SourceRejected)) else {}
 
 
 def _revive(
