@@ -305,8 +305,9 @@ class Page:
 
     def close(self) -> None:
         """Close the clients that the page made."""
-        for value in list(self.namespace.values()):
-            if hasattr(value, "aclose") and not inspect.isclass(value):
+        made = [value for value in self.namespace.values() if not inspect.isclass(value)]
+        for value in made:
+            if hasattr(value, "aclose"):
                 self.runner.run(awaited(value.aclose()))
             elif hasattr(value, "close") and hasattr(value, "auth"):
                 value.close()
