@@ -136,8 +136,6 @@ def _parsed(text: Secret) -> SourceURL | str:
 
 
 def _parse(text: str) -> SourceURL:
-    if not text.isprintable():
-        raise _NoURL("a source URL holds no control characters or line breaks")
     arn, scheme = _ARN.match(text), _SCHEME.match(text)
     if arn is None and scheme is None:
         raise _NoURL(

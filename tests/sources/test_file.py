@@ -272,6 +272,7 @@ def test_what_is_missing_is_not_found(path, tmp_path, refusal):
 
 def test_an_empty_folder_is_not_found(folder, refusal):
     """Kubernetes mounts an optional Secret that does not exist as an empty folder."""
+    (folder() / "..2026_01_01").mkdir()
     error = refusal(SourceRejected, FileSource(folder()).fetch)
     assert error.reason == "not_found"
     assert "write the files client_id and secret_key into it" in str(error)
@@ -381,8 +382,9 @@ def test_a_field_of_a_folder_is_no_path(name, folder, refusal):
 
 def test_more_than_64_kib_is_refused(file, folder, refusal):
     """A file that big is a wrong path."""
-    source = FileSource(file(KEY * 2049), client_id="acme")
-    assert "longer than 64 KiB" in str(refusal(CredentialInvalid, source.fetch, KEY))
+    path = file(KEY * 2049)
+    error = refusal(CredentialInvalid, FileSource(path, client_id="acme").fetch, KEY)
+    assert f"{str(path)!r} is longer than 64 KiB" in str(error)
     source = FileSource(folder(client_id="acme", secret_key=KEY * 2049))
     refusal(CredentialInvalid, source.fetch, KEY)
     assert found(FileSource(file("k" * 65_536), client_id="acme")) == ("acme", "k" * 65_536)
@@ -405,9 +407,11 @@ def test_what_changes_while_it_is_read_is_read_again(states, reads):
 
 
 def change_by_rename(path):
-    """Write beside it and rename."""
-    (path.parent / "beside").write_text(path.read_text())
-    (path.parent / "beside").replace(path)
+    """Write the same length beside it, give it the same time, and rename."""
+    beside = path.parent / "beside"
+    beside.write_text(path.read_text())
+    os.utime(beside, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    beside.replace(path)
 
 
 def change_in_place(path):
@@ -457,6 +461,18 @@ def test_a_swap_by_the_kubelet_shows_in_the_fingerprint(name, mount):
         mount.write(client_id="acme", secret_key="old")
         seen.append(source.fingerprint())
     assert len(set(seen)) == 4
+
+
+def test_a_link_that_turns_shows_in_the_fingerprint(tmp_path):
+    """The path behind it counts too: file systems use the numbers of removed files again."""
+    (tmp_path / "one").write_text(KEY)
+    (tmp_path / "two").hardlink_to(tmp_path / "one")
+    link = tmp_path / "link"
+    link.symlink_to("one")
+    before = FileSource(link).fingerprint()
+    link.unlink()
+    link.symlink_to("two")
+    assert FileSource(link).fingerprint() != before
 
 
 def test_a_file_that_appears_shows_in_the_fingerprint(tmp_path):
