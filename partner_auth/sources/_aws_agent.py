@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import re
-import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from partner_auth._credentials import Secret
 from partner_auth.exceptions import Failure
-from partner_auth.sources._aws_client import CONNECT, READ, Deadline, in_time
+from partner_auth.sources._aws_client import CONNECT, READ, Bound, Deadline, in_time
 from partner_auth.sources._aws_errors import Answer, Call, Refusal, refused
 
 _HOST = "localhost"
@@ -31,11 +30,9 @@ _LIMIT = 524_288  # bytes: a secret of 64 KiB, each of its characters escaped, a
 _OK, _FORBIDDEN, _BAD_REQUEST = 200, 403, 400
 
 
-def ask(
-    call: Call, deadline: Deadline, given_up: list[threading.Event], *, fresh: bool
-) -> Answer | Failure:
+def ask(call: Call, deadline: Deadline, bound: Bound, *, fresh: bool) -> Answer | Failure:
     """Ask the agent; `fresh`: past what it keeps."""
-    return in_time(partial(_ask, call, deadline, fresh), call, deadline, given_up)
+    return in_time(partial(_ask, call, deadline, fresh), call, deadline, bound)
 
 
 def _ask(call: Call, deadline: Deadline, fresh: bool) -> Answer | Failure:

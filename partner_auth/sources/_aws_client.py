@@ -2,8 +2,8 @@
 
 **Time.** botocore's own limits add up to no bound: it sleeps between its tries (6 s when AWS asks
 for it), each byte of a dripping body starts its read time-out anew, looking up a name has no limit,
-and asking a container for credentials takes 9 s. So a call runs in a thread of its own, which is
-given up at the deadline. While four that were given up still hang, nothing more is asked.
+and asking a container for credentials takes 9 s. So all of it, credentials too, is given up at the
+deadline by `_in_time`.
 
 **Identity.** boto3 keeps credentials in the Session, expired ones too (boto/botocore#3117, #3134,
 #3480), so an answer that is about *us* drops the Session and all that was made from it. It reads
@@ -25,14 +25,14 @@ from typing import Any, NamedTuple, Self
 
 from partner_auth.exceptions import Failure
 from partner_auth.sources._aws_errors import Answer, Call, failure_of
+from partner_auth.sources._in_time import InTime
 
 Asking = Callable[[], Answer | Failure]
+Bound = InTime[Answer | Failure]
 
 # Of a fetch's `timeout`, for each of two tries: 2 s and 3 s of 8.
 CONNECT, READ = 1 / 4, 3 / 8
 _CONNECTIONS = 32  # as many as a process has reading threads
-_GIVEN_UP = 4
-_BEGINS_WITHIN = 1.0  # a thread that has not begun by then never will
 _BURST = 4  # Sessions made in a row; one a second after that: each takes up to 0.3 s of CPU
 
 
@@ -70,7 +70,7 @@ class Account:
     def __init__(self, profile: str | None = None, *, own: Any = None) -> None:
         """Make nothing yet."""
         self.own = own
-        self.given_up: dict[Settings, list[threading.Event]] = defaultdict(list)
+        self.bounds: dict[Settings, Bound] = defaultdict(InTime)  # a region's hang is its own
         self._profile = profile
         self._lock = threading.Lock()  # guards the three below, also while they are being made
         self._session: Any = None
@@ -87,15 +87,17 @@ class Account:
         with self._lock:
             return self._clients.get(settings) or self._make(settings)
 
-    def drop(self, client: Any) -> None:
-        """Have the next read make a new Session, unless others did so since, or just before."""
+    def drop(self, client: Any) -> bool:
+        """Have the next read make a new Session. Return whether it will have another client."""
+        if self.own is not None:
+            return False
         with self._lock:
-            in_use = client is None or any(client is one for one in self._clients.values())
-            if in_use and not self._too_often():
-                self._session, self._clients = None, {}
-
-    def _too_often(self) -> bool:
-        return len(self._made) == _BURST and time.monotonic() - self._made[0] < _BURST
+            if client is not None and all(client is not one for one in self._clients.values()):
+                return True  # others saw to it
+            if len(self._made) == _BURST and time.monotonic() - self._made[0] < _BURST:
+                return False
+            self._session, self._clients = None, {}
+            return True
 
     def _make(self, settings: Settings) -> Any:
         import boto3
@@ -159,77 +161,36 @@ def ask(
 ) -> Answer | Failure:
     """Ask AWS, once more with a new Session if it can't tell who we are, and end in time."""
     asking = partial(_quietly, partial(_ask, find, settings, call, deadline))
-    return in_time(asking, call, deadline, find().given_up[settings])
+    return in_time(asking, call, deadline, find().bounds[settings])
 
 
 def _ask(
-    find: Callable[[], Account], settings: Settings, call: Call, deadline: Deadline
+    find: Callable[[], Account], settings: Settings, call: Call, deadline: Deadline, tries: int = 2
 ) -> Answer | Failure:
     account = find()
-    answer = _ask_once(account, settings, call)
-    if _is_about_us(answer) and account.own is None and deadline.left():
-        return _ask_once(find(), settings, call)
+    answer, client = _ask_once(account, settings, call)
+    about_us = isinstance(answer, Failure) and answer.reason == "identity"
+    renewed = (about_us or client is None) and account.drop(client)
+    if about_us and renewed and tries > 1 and deadline.left():
+        return _ask(find, settings, call, deadline, tries - 1)
     return answer
 
 
-def _ask_once(account: Account, settings: Settings, call: Call) -> Answer | Failure:
+def _ask_once(account: Account, settings: Settings, call: Call) -> tuple[Answer | Failure, Any]:
     client = None
-    answer: Answer | Failure | None
     try:
         client = account.client(settings)
         answer = call.read(getattr(client, call.method)(**call.parameters))
     except Exception as error:  # noqa: BLE001 - boto3 lets through whatever its parts raise
-        answer = failure_of(error, call, made=client is not None)
-    if answer is None:
-        answer = call.no_answer("what came")
-    if client is None or _is_about_us(answer):
-        account.drop(client)
-    return answer
+        return failure_of(error, call, made=client is not None), client
+    return answer or call.no_answer("what came"), client
 
 
-def _is_about_us(answer: Answer | Failure) -> bool:
-    return isinstance(answer, Failure) and answer.reason == "identity"
-
-
-class _Work:
-    """A call in a thread of its own, or here where no thread begins."""
-
-    def __init__(self, asking: Asking) -> None:
-        self.answer: Answer | Failure | None = None
-        self.over = threading.Event()
-        self._asking = asking
-        self._begun = threading.Lock()  # taken once, by whoever does the work
-
-    def begin(self) -> None:
-        if not self._begun.acquire(blocking=False):
-            return
-        try:
-            self.answer = self._asking()
-        finally:
-            self.over.set()
-
-
-def in_time(
-    asking: Asking, call: Call, deadline: Deadline, given_up: list[threading.Event]
-) -> Answer | Failure:
-    """Return what `asking` returns, or a time-out at the deadline; then it stands in `given_up`."""
-    given_up[:] = [over for over in given_up if not over.is_set()]
-    if not deadline.left() or len(given_up) >= _GIVEN_UP:
-        return _late(call, deadline)
-    work = _Work(asking)
-    try:
-        threading.Thread(target=work.begin, daemon=True, name="partner_auth-aws").start()
-    except RuntimeError:  # the interpreter is about to exit, or there are too many threads
-        work.begin()
-    if not work.over.wait(min(_BEGINS_WITHIN, deadline.left())):
-        work.begin()  # no thread begins in a uWSGI without threads; where it has, this does nothing
-    if not work.over.wait(deadline.left()):
-        given_up.append(work.over)
-        return _late(call, deadline)
-    return work.answer or call.unavailable("the read was broken off: try again")
-
-
-def _late(call: Call, deadline: Deadline) -> Failure:
+def in_time(asking: Asking, call: Call, deadline: Deadline, bound: Bound) -> Answer | Failure:
+    """Return what `asking` returns, or a time-out at the deadline."""
+    answer = bound.call(asking, deadline.ends)
+    if answer is not None:
+        return answer
     text = (
         f"no answer within {deadline.seconds:g} s: look at network, endpoint and proxy, and at "
         "where the credentials come from"

@@ -151,8 +151,8 @@ class AwsSource:
             self._service, self._region, self._options.get("endpoint_url"), self._timeout
         )
         if self._via_agent:
-            given_up = self._find_account().given_up[settings]
-            return _aws_agent.ask(call, deadline, given_up, fresh=fresh)
+            bound = self._find_account().bounds[settings]
+            return _aws_agent.ask(call, deadline, bound, fresh=fresh)
         return _aws_client.ask(self._find_account, settings, call, deadline)
 
     def _find_account(self) -> Account:
