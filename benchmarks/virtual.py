@@ -184,6 +184,10 @@ class World:
         """Have something change after so many seconds."""
         self.loop.call_later(seconds, change)
 
+    def another_client(self) -> tuple[PartnerAuth, httpx.AsyncClient]:
+        """Make what another process would make."""
+        return made(self.loop, self.store, self.partner)
+
     @property
     def failures(self) -> list[Outcome]:
         return [o for o in self.outcomes if o.status != 200 and o.path != self.partner.forbidden]  # noqa: PLR2004
@@ -215,15 +219,8 @@ def run(
     partner = Partner()
 
     async def main() -> World:
-        auth = PartnerAuth(
-            store,
-            origins=[URL, "https://other.partner.example"],
-            claims=lambda credential: {"v": credential.version},
-            refresh=policy or RefreshPolicy(jitter=0),
-            clock=loop,
-        )
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(auth=auth, transport=partner, limits=limits, timeout=None) as client:  # noqa: S113
+        auth, client = made(loop, store, partner, policy)
+        async with client:
             world = World(loop, store, partner, auth, client)
             await world.request()
             world.outcomes.clear()
@@ -235,3 +232,18 @@ def run(
         return loop.run_until_complete(main())
     finally:
         loop.close()
+
+
+def made(
+    loop: VirtualLoop, store: Store, partner: Partner, policy: RefreshPolicy | None = None
+) -> tuple[PartnerAuth, httpx.AsyncClient]:
+    """Make what a process makes at its start."""
+    auth = PartnerAuth(
+        store,
+        origins=[URL, "https://other.partner.example"],
+        claims=lambda credential: {"v": credential.version},
+        refresh=policy or RefreshPolicy(jitter=0),
+        clock=loop,
+    )
+    limits = httpx.Limits(max_connections=None)
+    return auth, httpx.AsyncClient(auth=auth, transport=partner, limits=limits, timeout=None)  # noqa: S113  virtual time

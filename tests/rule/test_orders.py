@@ -1,0 +1,18 @@
+"""Every order of a rotation, from the table that the docs show."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.orders import GAPS, ORDERS, STORES, play
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.steps)
+def test_no_request_fails_wherever_a_known_secret_is_accepted(order, gap, store):
+    """With requests in flight and processes that start throughout, in every order and gap."""
+    played = play(order, gap, store)
+    assert not played.avoidable
+    if all(order.is_served(done, store) for done in range(4)):
+        assert not played.failures
