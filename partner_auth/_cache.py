@@ -567,9 +567,10 @@ class Cache:
             wall_until = min(signed.replace_at, held.expires_wall)
             if state is FRESH:
                 until, wall_until = min(until, held.fresh_until), min(wall_until, held.fresh_wall)
-            else:
-                until = min(until, max(self._paused_until(state), self._read.deadline if self._read else now))
-            if hasattr(self.source, "fingerprint"):
+            else:  # without a read too many hang
+                due = self._read.deadline if self._read else now + _LOOK_AGAIN
+                until = min(until, max(self._paused_until(state), due))
+            if self._read is None and hasattr(self.source, "fingerprint"):
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)
             if self.held is held and self._wanted(place, held) == wanted:

@@ -1,6 +1,7 @@
 """A store that fails: what callers get, when it is asked again, and what a refusal ends."""
 
 import gc
+import itertools
 
 import pytest
 
@@ -58,7 +59,7 @@ def gaps(auth, store, clock, count, *, call):
             seen.append(store.reads)
             at.append(clock.monotonic())
         clock.advance(0.25)
-    return [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(at)]
 
 
 # -- not now, with nothing held
@@ -177,7 +178,7 @@ def test_grown_pauses_are_jittered_too(store, clock):
         clock.advance(901)
         auth.token()
         quiet()
-        pauses.add((auth.status().next_read.timestamp() - clock.now()))
+        pauses.add(auth.status().next_read.timestamp() - clock.now())
     assert len(pauses) == 8
     assert all(30 <= pause <= 60 for pause in pauses)
 

@@ -45,7 +45,7 @@ def test_the_first_caller_waits_for_a_read(store, clock):
 
 
 def test_fresh_is_served_without_a_read(store, clock):
-    """A thousand tokens within `fresh_for` are one read, though they are signed afresh meanwhile."""
+    """A thousand tokens within `fresh_for` are one read, though signed afresh meanwhile."""
     auth = exact(store, clock)
     for _ in range(1000):
         auth.token()
@@ -70,7 +70,7 @@ def test_fresh_turns_stale(store, clock, seconds, state):
 
 
 def test_the_first_jitter_is_drawn_over_the_whole(store):
-    """Of 300 processes that start together the first reads again at once, the last after `fresh_for`."""
+    """Of 300 that start together the first is due again at once, the last after `fresh_for`."""
     spans = []
     for _ in range(300):
         auth = PartnerAuth(store, refresh=RefreshPolicy(fresh_for=900, jitter=0.1))
