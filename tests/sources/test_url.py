@@ -350,8 +350,12 @@ def test_segments_of_a_path():
 def test_a_url_of_ours_imports_no_library(module):
     """Making any built-in source loads neither its store's client nor the plug-in machinery."""
     code = (
-        "import sys; from partner_auth.sources import source_from_url as s; s('env://'); "
-        "s('file:///x'); s('vault://secret/x'); s('aws-secretsmanager://x?region=eu-west-1'); "
+        "import contextlib, sys\n"
+        "from partner_auth import ConfigurationError\n"
+        "from partner_auth.sources import source_from_url\n"
+        "for url in ('env://', 'file:///x', 'vault://m/x', 'aws-secretsmanager://x?region=eu-west-1'):\n"
+        "    with contextlib.suppress(ConfigurationError):  # where the extra is not installed\n"
+        "        source_from_url(url)\n"
         f"sys.exit({module!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
