@@ -20,14 +20,16 @@ class Secret:
 
     __slots__ = ("_value",)
 
+    _value: str | bytes
+
     def __init__(self, value: str | bytes) -> None:
         """Wrap `value`. Raise `CredentialInvalid` when it is neither str nor bytes."""
-        self._value = value
-        del value
-        if not isinstance(self._value, (str, bytes)):
-            kind = type(self._value).__name__
-            del self._value
-            raise CredentialInvalid(f"a secret is a str or bytes, not {kind}")
+        kind = "" if isinstance(value, (str, bytes)) else type(value).__name__
+        if not kind:
+            object.__setattr__(self, "_value", value)
+        del value  # an error's frames must not hold it
+        if kind:
+            raise _no_secret(kind)
 
     def reveal(self) -> str | bytes:
         """Return what was wrapped."""
@@ -69,9 +71,21 @@ class Secret:
         """Return itself: it never changes."""
         return self
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuse: it is shared."""
+        raise AttributeError("a Secret never changes")
+
+    def __getstate__(self) -> NoReturn:
         """Refuse: a pickle would carry the secret in clear."""
         raise TypeError("a Secret can't be pickled: pickle the source that reads it instead")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse: a pickle would carry the secret in clear."""
+        self.__getstate__()
+
+
+def _no_secret(kind: str) -> CredentialInvalid:
+    return CredentialInvalid(f"a secret is a str or bytes, not {kind}")
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -111,7 +125,10 @@ class Credential:
         expires_at: datetime | float | None = None,
     ) -> None:
         """Wrap the key first, so that no frame of an error holds it, and then check."""
-        secret_key = secret_key if isinstance(secret_key, Secret) else Secret(secret_key)
+        kind = "" if isinstance(secret_key, (Secret, str, bytes)) else type(secret_key).__name__
+        secret_key = secret_key if isinstance(secret_key, Secret) else Secret("" if kind else secret_key)
+        if kind:
+            raise _no_secret(kind)
         if not secret_key:
             raise CredentialInvalid("the secret key is empty: put the partner's secret into the store")
         for name, value in (("client_id", client_id), ("secret_key", secret_key), ("version", version),

@@ -141,7 +141,9 @@ class Signer:
         return _Fault(CredentialInvalid, self._misfit(credential, fault))
 
     def _misfit(self, credential: Credential, fault: str) -> str:
-        if self._algorithm in _SHARED:
+        if fault == "UnicodeEncodeError":
+            remedy = "the key is a text that is no UTF-8: give it as bytes"
+        elif self._algorithm in _SHARED:
             remedy = "the key is a PEM or ssh key: store the shared secret, or choose algorithm='RS256' or the like"
         else:
             remedy = "store the private key as PEM, line breaks and all, or choose another algorithm"

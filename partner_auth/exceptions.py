@@ -130,7 +130,9 @@ def _revive(
             base = None
     if base is not None:
         return _made(_twin(kind, base), message, fields, None)
-    return kind(message, **fields)
+    error = kind.__new__(kind, message)  # a third party's kind may want other arguments
+    error.__dict__.update(fields)
+    return error
 
 
 def _own_kind(kind: type[PartnerAuthError]) -> type[PartnerAuthError]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from partner_auth import Credential, CredentialInvalid, PartnerAuth, Secret
+from partner_auth import Credential, CredentialInvalid, PartnerAuth, Secret, SourceUnavailable
 
 VALUE = "open-sesame-" * 4
 
@@ -95,6 +95,8 @@ def test_changed_means_id_key_or_key_id_never_version():
         (("acme", b""), {}, "secret key is empty"),
         (("acme", None), {}, "NoneType"),
         (("acme", 5), {}, "int"),
+        (("acme", bytearray(VALUE.encode())), {}, "bytearray"),
+        (("acme", {"key": VALUE}), {}, "dict"),
         (("acme", VALUE), {"key_id": "a\x00"}, "key id"),
         (("acme", VALUE), {"version": 5}, "version"),
         (("acme", VALUE), {"expires_at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001  on purpose
@@ -131,3 +133,31 @@ def test_neither_repr_nor_status_nor_log_shows_secret_or_token(caplog):
     assert "sesame" not in shown
     assert token not in shown
     assert token.split(".")[2] not in shown
+
+
+def test_a_secret_never_changes_and_has_no_state_to_take():
+    """Neither by assignment nor by what pickle and its kin ask for."""
+    secret = Secret(VALUE)
+    with pytest.raises(AttributeError, match="never changes"):
+        secret._value = "other"
+    with pytest.raises(TypeError, match="pickle"):
+        secret.__getstate__()
+
+
+def test_a_text_that_is_no_utf8_is_told_from_a_pem():
+    """A lone surrogate comes from undecodable bytes."""
+    with pytest.raises(CredentialInvalid, match="UTF-8"):
+        PartnerAuth(Credential("acme", "k\udcff" * 20)).token()
+
+
+def test_a_third_partys_error_is_pickled_by_its_text():
+    """Whatever its own arguments are."""
+    error = pickle.loads(pickle.dumps(Odd(5, "x")))
+    assert (type(error), str(error), error.reason) == (Odd, "x is at 5", "sealed")
+
+
+class Odd(SourceUnavailable):
+    """Wants two arguments."""
+
+    def __init__(self, where: int, what: str) -> None:
+        super().__init__(f"{what} is at {where}", reason="sealed")
