@@ -245,6 +245,7 @@ class Page:
         self.folder = folder
         self.namespace: dict[str, Any] = {"__name__": "__page__", "partner": partner}
         self.runner = asyncio.Runner()
+        self.printed = io.StringIO()  # one for the whole page: a log handler keeps its stream
 
     def run(self) -> None:
         """Run its blocks and compare what they print."""
@@ -267,12 +268,15 @@ class Page:
         text = "\n" * block.line + self.localized(block.text)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(text, str(self.page), "exec", flags=flags, dont_inherit=True)
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
+        with contextlib.redirect_stdout(self.printed):
             if code.co_flags & inspect.CO_COROUTINE:
                 self.runner.run(awaited(eval(code, self.namespace)))  # noqa: S307 - our own page
             else:
                 exec(code, self.namespace)  # noqa: S102 - our own page
-        return printed.getvalue()
+        printed = self.printed.getvalue()
+        self.printed.seek(0)
+        self.printed.truncate()
+        return printed
 
     def localized(self, text: str) -> str:
         """Move the files that a page reads into the temporary folder."""
