@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from partner_auth.exceptions import ConfigurationError, PartnerAuthError
@@ -411,6 +411,7 @@ def outcome(url):
     return None
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(TEXT)
 @example("env://?client_id=&%")
 @example("file:///%2e%2e/\ud800")
@@ -420,6 +421,7 @@ def test_any_text_gives_a_source_or_our_error(refusal, url):
         refusal(kind, lambda: source_from_url(url))
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(
     st.sampled_from(["env://", "file:///x", "vault://m/x", "aws-ssm://x", "rack://x"]), TEXT, TEXT
 )
@@ -430,6 +432,7 @@ def test_the_value_of_a_mistyped_parameter_never_shows(refusal, start, before, a
     refusal(ConfigurationError, lambda: source_from_url(url), SECRET)
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(st.sampled_from(["env://", "file:///x", "vault://m/x", "aws-ssm://x", "rack://x"]), TEXT)
 @example("env://", "=")
 @example("vault://m/x", "=x&role=a")
@@ -439,6 +442,7 @@ def test_a_secret_in_place_of_a_parameter_never_shows(refusal, start, after):
     refusal(ConfigurationError, lambda: source_from_url(url), SECRET)
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(st.text("abcXYZ019-_+/=.~!$*' ", max_size=8), TEXT)
 @example("", "")
 @example("", "://x")
