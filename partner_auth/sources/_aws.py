@@ -44,7 +44,7 @@ class AwsSecretsManagerSource(AwsSource):
         client_id_field: where it stands in the JSON, a dotted path; default `client_id`.
         secret_key_field: where the key stands, a dotted path; default `secret_key`.
         secret_key_encoding: `base64`, `base64url` or `hex` if the key is stored so.
-        timeout: seconds for a whole fetch, default 8. A quarter of it (2 s) is left for connecting
+        timeout: seconds for a whole fetch. A quarter of it (2 s) is left for connecting
             and three eighths (3 s) for an answer, in each of two tries.
 
     Raises:
@@ -69,7 +69,7 @@ class AwsSecretsManagerSource(AwsSource):
         client_id_field: str | None = None,
         secret_key_field: str | None = None,
         secret_key_encoding: str | None = None,
-        timeout: float | str | timedelta | None = None,
+        timeout: float | str | timedelta = 8.0,
     ) -> None:
         options = {
             "region": region,
@@ -147,7 +147,7 @@ class AwsParameterStoreSource(AwsSource):
         client_id_field: str | None = None,
         secret_key_field: str | None = None,
         secret_key_encoding: str | None = None,
-        timeout: float | str | timedelta | None = None,
+        timeout: float | str | timedelta = 8.0,
     ) -> None:
         options = {"region": region, "profile": profile, "endpoint_url": endpoint_url}
         fields = Fields(client_id, client_id_field, secret_key_field, secret_key_encoding)

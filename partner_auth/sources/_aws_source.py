@@ -52,7 +52,7 @@ class AwsSource:
         client: Any,
         options: Mapping[str, str | None],
         fields: Fields,
-        timeout: float | str | timedelta | None,
+        timeout: float | str | timedelta,
     ) -> None:
         self._client = client
         self._options = {key: value for key, value in options.items() if value is not None}

@@ -164,19 +164,20 @@ def test_a_pending_key_left_over_from_a_failed_rotation_comes_last(aws, liar):
     aws.put(document(K1))
     aws.pend(document(K2))
     through = passed_on(aws.endpoint)
+    ages = {"AWSPREVIOUS": 0, "AWSCURRENT": 1, "AWSPENDING": 2}
 
     def older(request):
         reply = through(request)
-        if b"AWSPENDING" not in request.body:
-            return reply
         said = json.loads(reply.body)
-        said["CreatedDate"] -= 3600
+        said["CreatedDate"] -= 3600 * ages[json.loads(request.body)["VersionStage"]]
         return Reply(200, said, reply.headers)
 
     liar.answer = older
     source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url)
     source.fetch()
     assert keys(source.alternates()) == [K0, K2]
+    latest = AwsSecretsManagerSource(NAME, version_stage="AWSPREVIOUS", endpoint_url=liar.url)
+    assert keys(latest.alternates()) == [K1, K2]
 
 
 def test_an_alternate_equal_to_the_current_one_is_none(aws, source):

@@ -218,6 +218,7 @@ ANSWERS = {
     "[]": (Reply(200, "[]"), "malformed"),
     "nothing": (Reply(200), "malformed"),
     "cut off": (Reply(200, '{"SecretString": "k', claims=900), "malformed"),
+    "a number": (Reply(200, {"SecretBinary": 42}), "malformed"),
     "no base64": (Reply(200, {"SecretBinary": "%%%"}), "malformed"),
     "endless": (Reply(200, '{"SecretString": "' + "x" * 600_000 + '"}'), "malformed"),
     "a bomb": (Reply(200, "[" * 100_000), "malformed"),

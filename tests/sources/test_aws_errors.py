@@ -202,7 +202,7 @@ def test_a_missing_secret_may_also_have_no_value(aws, refusal):
     error = refusal(SourceRejected, AwsSecretsManagerSource(NAME).fetch)
     assert error.reason == "not_found"
     assert "no such secret" in str(error)
-    assert "no value yet" in str(error)
+    assert "no value yet (AWSCURRENT)" in str(error)
 
 
 def test_a_deleted_secret_is_said_to_be_deleted(aws, refusal):

@@ -109,10 +109,20 @@ def test_the_alternate_of_an_arn_is_asked_for_by_the_arn(aws, put, liar):
     assert held
 
 
-def test_the_first_version_and_one_with_the_same_key_have_no_alternate(put):
+def test_nothing_is_asked_for_before_the_first_version(aws, put, liar):
+    """There is no version 0."""
+    put(document(K1))
+    liar.pass_on_to(aws.endpoint)
+    source = AwsParameterStoreSource(NAME, endpoint_url=liar.url)
+    held = source.fetch()
+    assert source.alternates() == []
+    assert len(liar.requests) == 1
+    assert held
+
+
+def test_a_version_before_with_the_same_key_is_no_alternate(put):
     """Terraform writes the same value again."""
     put(document(K1))
-    assert AwsParameterStoreSource(NAME).alternates() == []
     put(document(K1))
     assert AwsParameterStoreSource(NAME).alternates() == []
 
