@@ -533,10 +533,12 @@ class Cache:
             self._next_print = now + _LOOK_AGAIN
             seen = self._print
         told = self._fingerprint()
-        if told is None or seen is None or _equal(told, seen):
+        if told is None or _equal(told, seen):
             return
         with self.lock:
-            if self.held is not None and self._print is seen:
+            if seen is None and self._print is None:  # an error at the read: compare from now on
+                self._print = told
+            elif self.held is not None and self._print is seen:
                 self.held = self.held._replace(fresh_until=-_FOREVER)
                 self._failed_at = -_FOREVER  # what failed was another content
                 for place in self.places.values():

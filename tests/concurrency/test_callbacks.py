@@ -1,4 +1,4 @@
-"""`on_event`: it may raise, be slow, or use the same object; and nobody's context leaks into a read."""
+"""`on_event` may raise, be slow, or use the same object; and no context leaks into a read."""
 
 import asyncio
 import contextvars

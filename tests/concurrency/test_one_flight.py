@@ -123,7 +123,7 @@ def test_tasks_wait_without_a_thread_each(crowd):
 
 
 def test_a_crowd_is_awake_soon_after_the_read():
-    """A thousand tasks have their token within 0.3 s of one read (some 20 ms when idle)."""
+    """A thousand tasks have their token within a second of one read (40 ms on an idle machine)."""
     landed = []
 
     class Timed:
@@ -133,7 +133,7 @@ def test_a_crowd_is_awake_soon_after_the_read():
             return Credential("acme", OLD)
 
     in_asyncio(1000, exact(Timed()))
-    assert time.monotonic() - landed[0] < 0.3
+    assert time.monotonic() - landed[0] < 1
 
 
 def test_no_thread_lives_between_reads(store):
@@ -248,7 +248,7 @@ def test_an_exception_thrown_into_a_waiting_thread_disturbs_nobody(store):
 def test_late_comers_share_the_deadline(store):
     """The deadline counts from the read's start: who comes later waits less."""
     store.delay(FOREVER)
-    auth = exact(store, timeout=0.5)
+    auth = exact(store, timeout=0.8)
     ends = []
 
     def caller():
@@ -256,15 +256,14 @@ def test_late_comers_share_the_deadline(store):
         ends.append(time.monotonic())
 
     began = time.monotonic()
-    threads = []
-    for _ in range(4):
-        threads.append(threading.Thread(target=caller, daemon=True))
-        threads[-1].start()
-        time.sleep(0.1)
+    threads = [threading.Thread(target=caller, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.25)
     for thread in threads:
         thread.join(5)
-    assert 0.5 <= min(ends) - began
-    assert max(ends) - began < 0.5 + 0.09
+    assert min(ends) - began >= 0.8
+    assert max(ends) - began < 0.8 + 0.4
     assert store.reads == 1
 
 
@@ -378,26 +377,30 @@ def test_a_late_answer_does_not_undo_a_refusal(store):
     assert type(failure(auth.token)) is SourceRejected
 
 
-def test_at_most_four_reads_hang(store):
-    """A store that hangs for good costs four threads, and callers an error at once."""
+def hanging(store, clock):
+    """Make an object that has given up as many reads as it may."""
+    auth = exact(store, clock, max_stale=9000, backoff_max=1)
+    auth.token()
     store.delay(FOREVER)
-    auth = exact(store, timeout=0.02, backoff=0.001)
+    clock.advance(900)
     for _ in range(12):
-        assert failure(auth.token).reason == "timeout"
-        time.sleep(0.002)
+        assert signer_of(auth.token()) == OLD
+        clock.advance(11)
+    return auth
+
+
+def test_at_most_four_reads_hang(store, clock):
+    """A store that hangs for good costs four threads, and who must wait gets an error at once."""
+    auth = hanging(store, clock)
     began = time.monotonic()
     assert failure(auth.refresh).reason == "timeout"
-    assert time.monotonic() - began < 0.02
-    assert (store.reads, len(readers())) == (4, 4)
+    assert time.monotonic() - began < 1
+    assert (store.reads, len(readers())) == (5, 4)
 
 
-def test_reads_go_on_once_those_that_hang_have_ended(store):
+def test_reads_go_on_once_those_that_hang_have_ended(store, clock):
     """Four that hang are counted while they do, and no longer."""
-    store.delay(FOREVER)
-    auth = exact(store, timeout=0.02, backoff=0.001)
-    for _ in range(12):
-        failure(auth.token)
-        time.sleep(0.002)
+    auth = hanging(store, clock)
     store.release()
     quiet()
     store.set(NEW)
@@ -498,7 +501,11 @@ def test_where_no_thread_starts_no_loop_is_blocked(store):
 def test_a_thread_that_never_begins_is_replaced_by_its_caller(store, monkeypatch, caplog):
     """Under uWSGI without threads the read is made in place after a second, with one WARNING."""
     idle, start = [], threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: idle.append(thread))
+
+    def never(thread):
+        idle.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", never)
     began = time.monotonic()
     assert signer_of(exact(store).token()) == OLD
     assert 1 <= time.monotonic() - began < 2

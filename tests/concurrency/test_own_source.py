@@ -1,4 +1,4 @@
-"""A source that signs with the object it feeds: what is held, or an error that says so; no deadlock."""
+"""A source that signs with the object it feeds gets what is held, or an error; no deadlock."""
 
 import asyncio
 import time
@@ -112,8 +112,12 @@ def test_both_ends_of_a_circle_at_once_end_by_the_deadline():
     a, b = exact(first, timeout=0.3), exact(second, timeout=0.3)
     first.auth, second.auth = b, a
     calls = iter([a.token, b.token])
+
+    def call():
+        return next(calls)()
+
     began = time.monotonic()
-    errors = in_threads(2, lambda: next(calls)())
+    errors = in_threads(2, call)
     assert all(isinstance(error, Exception) for error in errors)
     assert time.monotonic() - began < 1.5
 
