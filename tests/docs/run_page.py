@@ -144,7 +144,7 @@ def make_partner(stack: contextlib.ExitStack, folder: Path) -> PartnerServer:
     Tunnel.ports = {f"{HOST}:443": int(partner.url.rpartition(":")[2])}
     proxy = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel)
     proxy.daemon_threads = True
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
     stack.callback(proxy.server_close)
     stack.callback(proxy.shutdown)
     os.environ |= {
@@ -243,6 +243,8 @@ class Page:
         """Hold what the blocks share; `partner` is the one name that is there at first."""
         self.page = page
         self.folder = folder
+        self.tests = folder / "tests"
+        self.tests.mkdir()
         self.namespace: dict[str, Any] = {"__name__": "__page__", "partner": partner}
         self.runner = asyncio.Runner()
         self.printed = io.StringIO()  # one for the whole page: a log handler keeps its stream
@@ -256,12 +258,14 @@ class Page:
             if block.language != "python":
                 continue
             if "def test_" in block.text:
-                self.run_tests(block)
+                self.write_tests(block)
                 continue
             printed = self.run_block(block)
             if printed:
                 self.compare(block, printed, after)
         self.close()
+        if any(self.tests.iterdir()):
+            self.run_tests()
 
     def run_block(self, block: Block) -> str:
         """Run one block; `await` may stand at its top, as in a notebook."""
@@ -282,21 +286,24 @@ class Page:
         """Move the files that a page reads into the temporary folder."""
         return re.sub(r"(?<![\w.])/(?=(?:run/secrets|etc/partner)\b)", f"{self.folder}/", text)
 
-    def run_tests(self, block: Block) -> None:
-        """Have pytest run a block of tests, as a user's project would."""
-        file = self.folder / f"test_{self.page.stem}_{block.line}.py"
+    def write_tests(self, block: Block) -> None:
+        """Make a file of a block of tests, named after its line."""
+        file = self.tests / f"test_{self.page.stem}_line_{block.line}.py"
         file.write_text(self.localized(block.text), encoding="utf-8")
+
+    def run_tests(self) -> None:
+        """Have pytest run them, as a user's project would."""
         plugin = ["-p", "partner_auth.pytest_plugin", "-p", "no:partner_auth"]
         command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*command, *plugin, "--rootdir", self.folder, file],
-            cwd=self.folder,
+            [*command, *plugin, "--rootdir", self.tests],
+            cwd=self.tests,
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode != 0:
-            sys.exit(f"{self.page}:{block.line}: {done.stdout}{done.stderr}")
+            sys.exit(f"{self.page}: {done.stdout}{done.stderr}")
 
     def compare(self, block: Block, printed: str, after: Block | None) -> None:
         """Fail unless the block behind shows what was printed."""
@@ -326,7 +333,7 @@ async def awaited(pending: Any) -> None:
 def main() -> None:
     """Make the world that the page asks for, and run the page in it."""
     page = Path(sys.argv[1])
-    text = page.read_text(encoding="utf-8")
+    text = "".join(block.text for block in blocks_of(page) if block.language == "python")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         partner = make_partner(stack, folder)
