@@ -80,6 +80,20 @@ def test_files_may_hold_the_values(variables, file):
     assert credential.secret_key.reveal() == KEY
 
 
+def test_generations_are_never_mixed(variables, swapped):
+    """Two files in a Secret that the kubelet swaps meanwhile are read of one generation."""
+    with swapped() as (mount, is_swapping):
+        variables(
+            CLIENT_ID_FILE=mount.path / "client_id", SECRET_KEY_FILE=mount.path / "secret_key"
+        )
+        pairs = set()
+        while is_swapping():
+            credential = EnvSource().fetch()
+            pairs.add((credential.client_id, credential.secret_key.reveal()))
+    assert not [(name, key) for name, key in pairs if name[5:] != key[4:]]
+    assert len(pairs) > 1
+
+
 def test_a_key_may_be_a_document(variables):
     """ECS puts a whole JSON secret into one variable."""
     variables(SECRET_KEY='{"client_id": "acme", "secret_key": "k", "expires_at": 1800000000}')

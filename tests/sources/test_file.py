@@ -6,10 +6,7 @@ import os
 import pickle
 import resource
 import socket
-import threading
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -24,40 +21,6 @@ from partner_auth.sources._regular import settled
 
 KEY = "tdVbYHdm3T4OSi1yDu8sAOq5GCZjY3GR"
 NOBODY = 65_534
-
-
-class Mount:
-    """A Secret that is mounted by a kubelet: links to links to a folder that is swapped."""
-
-    def __init__(self, path):
-        self.path = path
-        self.generation = 0
-        path.mkdir()
-
-    def write(self, **fields):
-        """Bring a new generation as the kubelet does: by one rename, then remove the old one."""
-        old = self.path / f"..2026_01_01_{self.generation}"
-        self.generation += 1
-        new = self.path / f"..2026_01_01_{self.generation}"
-        new.mkdir()
-        for name, value in fields.items():
-            (new / name).write_text(value)
-            with contextlib.suppress(FileExistsError):
-                (self.path / name).symlink_to(Path("..data", name))
-        (self.path / "..data_tmp").symlink_to(new.name)
-        (self.path / "..data_tmp").replace(self.path / "..data")
-        for file in old.iterdir() if old.exists() else ():
-            file.unlink()
-        if old.exists():
-            old.rmdir()
-
-
-@pytest.fixture
-def mount(tmp_path):
-    """Mount a Secret with client id and key."""
-    mount = Mount(tmp_path / "mount")
-    mount.write(client_id="acme", secret_key="old")
-    return mount
 
 
 @pytest.fixture
@@ -201,22 +164,13 @@ def test_a_file_of_a_kubernetes_mount_may_be_named_itself(mount):
     assert found(FileSource(mount.path / "partner.json")) == ("acme", "new")
 
 
-def test_generations_are_never_mixed(mount):
+def test_generations_are_never_mixed(swapped):
     """Through forty swaps by the kubelet each read has the id and key of one generation."""
-
-    def swap():
-        for number in range(40):
-            mount.write(client_id=f"acme-{number}", secret_key=f"key-{number}")
-            time.sleep(0.005)
-
-    mount.write(client_id="acme-0", secret_key="key-0")
-    source = FileSource(mount.path)
-    kubelet = threading.Thread(target=swap)
-    kubelet.start()
-    pairs = set()
-    while kubelet.is_alive():
-        pairs.add(found(source))
-    kubelet.join()
+    with swapped() as (mount, is_swapping):
+        source = FileSource(mount.path)
+        pairs = set()
+        while is_swapping():
+            pairs.add(found(source))
     assert not [(name, key) for name, key in pairs if name[5:] != key[4:]]
     assert len(pairs) > 1
 
