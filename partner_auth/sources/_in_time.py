@@ -33,10 +33,11 @@ class InTime(Generic[T]):
             return None
         job = _Job(work)
         self._begin(job, deadline)
-        if not job.over.wait(_left(deadline)):
+        if job.over.wait(_left(deadline)):
+            return job.outcome
+        if not job.is_mine():
             given_up.append(job.over)
-            return None
-        return job.outcome
+        return None
 
     def _begin(self, job: _Job[T], deadline: float) -> None:
         if not self._threads_begin:
@@ -46,7 +47,9 @@ class InTime(Generic[T]):
             threading.Thread(target=job.begin, daemon=True, name="partner_auth-store").start()
         except RuntimeError:  # the interpreter is about to exit, or there are too many threads
             job.begin()
-        if not job.begun.wait(min(_BEGINS_WITHIN, _left(deadline))) and job.begin():
+        if job.begun.wait(min(_BEGINS_WITHIN, _left(deadline))) or not _left(deadline):
+            return
+        if job.begin():
             self._threads_begin = False  # a uWSGI without threads: do not wait for one again
 
 
@@ -57,9 +60,13 @@ class _Job(Generic[T]):
         self._work = work
         self._turn = threading.Lock()  # taken once, by whoever does the work
 
+    def is_mine(self) -> bool:
+        """Whether the caller is the one who may do the work; nobody else may after it."""
+        return self._turn.acquire(blocking=False)
+
     def begin(self) -> bool:
         """Do the work here; False when it was begun before."""
-        if not self._turn.acquire(blocking=False):
+        if not self.is_mine():
             return False
         self.begun.set()
         try:

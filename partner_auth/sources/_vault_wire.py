@@ -244,8 +244,6 @@ def _is_about_a_file(error: Exception) -> bool:
 
 def _answer(response: requests.Response, deadline: float) -> Answer | Failed:
     with response:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            return Failed(unavailable("malformed", "got a compressed answer, unasked"))
         body = _body(response, deadline)
     if body is None:
         return Failed(unavailable("malformed", f"got more than {_LARGEST_ANSWER} bytes"))

@@ -281,19 +281,26 @@ class Authority:
         is_authority: bool = False,
     ) -> bytes:
         now = datetime.now(UTC)
-        usage = x509.BasicConstraints(ca=is_authority, path_length=None)
-        builder = (
+        ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (  # with all that Python 3.13's strict verification wants
             x509.CertificateBuilder(self._name, subject, key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + timedelta(hours=1))
-            .add_extension(usage, critical=True)
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+            .add_extension(_usage(is_authority=is_authority), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(ours, critical=False)
         )
         if names:
             hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(hosts, critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    signs, issues = not is_authority, is_authority
+    return x509.KeyUsage(signs, False, False, False, False, issues, issues, False, False)
 
 
 @pytest.fixture

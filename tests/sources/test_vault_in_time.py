@@ -32,7 +32,7 @@ def test_a_call_that_hangs_is_given_up(gate):
     """Its late answer goes nowhere."""
     began = time.monotonic()
     assert InTime().call(gate.wait, soon(0.1)) is None
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 1
 
 
 def test_four_that_hang_are_the_most(gate):
@@ -44,7 +44,7 @@ def test_four_that_hang_are_the_most(gate):
         gate.wait()
 
     for _ in range(6):
-        calls.call(hang, soon(0.02))
+        calls.call(hang, soon(0.2))
     assert len(begun) == 4
     gate.set()
     while calls.call(lambda: "well", soon(1)) is None:
@@ -55,7 +55,7 @@ def test_a_forked_child_owes_nothing_to_calls_of_its_parent(gate):
     """Their threads are not there to end them."""
     calls = InTime()
     for _ in range(4):
-        calls.call(gate.wait, soon(0.02))
+        calls.call(gate.wait, soon(0.2))
     child = _forked(lambda: calls.call(lambda: 7, soon(1)))
     assert child == 7
 
@@ -66,7 +66,16 @@ def test_where_no_thread_begins_the_work_is_done_in_place(monkeypatch):
     calls, began = InTime(), time.monotonic()
     for _ in range(3):
         assert calls.call(threading.current_thread, soon(3)) is threading.current_thread()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 1.9
+
+
+def test_a_call_whose_thread_comes_too_late_is_never_made(monkeypatch):
+    """A busy machine: in place it could hang beyond the moment."""
+    late, made = [], []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: late.append(thread))  # noqa: PLW0108 - it binds
+    assert InTime().call(lambda: made.append(1), soon(0.1)) is None
+    late[0].run()
+    assert made == []
 
 
 def test_where_no_thread_can_be_made_the_work_is_done_in_place(monkeypatch):

@@ -381,7 +381,7 @@ def test_readers_that_wait_for_a_failing_login_share_its_failure(
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert len(logins_in(liar_before_bao)) <= 2
 
 
