@@ -1,6 +1,6 @@
 """Read the store again on SIGHUP, as a daemon's operators expect: `kill -HUP` after a rotation.
 
-`refresh(wait=False)` only starts the read and takes no lock, so a signal handler may call it.
+`refresh(wait=False)` returns at once and touches no lock, so a signal handler may call it.
 """
 
 import os
