@@ -39,6 +39,7 @@ PRINTED = {
     "elsewhere: …none of `origins`…",
     "vault_secret.py": "signed: 200 after the rotation: 200 version in use: 2",
     "with_httpx2.py": "sync: 200 trio: 200 store reads: 2",
+    "with_httpx_transport.py": "signed: 200 after the rotation: 200 refused in all: 1",
     "with_httpx_async.py": "accepted: 50 refused before: 0 accepted: 50 refused before: … "
     "store reads: 2",
     "with_requests.py": "signed: 200 after the rotation: 200 refused before: 1",
