@@ -9,7 +9,7 @@ import jwt
 
 from partner_auth import PartnerAuth, RefreshPolicy, SourceUnavailable
 
-OLD, NEW, NEWER = (f"{name}-{'k' * 40}" for name in ("old", "new", "newer"))
+OLD, NEW, NEWER = (f"{name}-{'k' * 60}" for name in ("old", "new", "newer"))
 DOWN = SourceUnavailable("the store is down")
 FOREVER = float("inf")
 
