@@ -51,3 +51,12 @@ __all__ = [
     "VaultSource",
     "source_from_url",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: reading the metadata takes longer than the import."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("partner-auth")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,8 +22,8 @@ from partner_auth._report import Reporter
 from partner_auth._tokens import Claims, Signed, Signer
 from partner_auth.events import Event
 from partner_auth.exceptions import ConfigurationError, PartnerAuthError, PartnerAuthWarning
-from partner_auth.sources import CredentialSource, EnvSource, source_from_url
-from partner_auth.sources._callable import as_source
+from partner_auth.sources import CredentialSource, EnvSource
+from partner_auth.sources._callable import source_or_error
 from partner_auth.sources._protocol import CredentialCallable
 
 T = TypeVar("T")
@@ -80,7 +80,12 @@ class Authenticator:
         clock: Clock | None = None,
     ) -> None:
         """Check all that can be checked without I/O. Nothing is read, connected or started."""
-        origins = _origins_given(source, origins)
+        origins = _origins_given(source is None, origins)
+        found = _source_given(source)
+        del source  # somebody may pass the secret itself: no frame of an error is to hold it
+        if isinstance(found, PartnerAuthError):
+            raise found
+        self._source = found
         self._options: dict[str, Any] = {
             "origins": origins, "lifetime": lifetime, "algorithm": algorithm, "claims": claims, "key_id": key_id,
             "rejects": rejects, "refresh": refresh, "on_event": on_event, "clock": clock,
@@ -93,17 +98,18 @@ class Authenticator:
         if self._origins.named is not None:
             self._options["origins"] = tuple(str(origin) for origin in sorted(self._origins.named))
         self._clock = checked(clock)
-        self._source = _source_given(source)
         signer = Signer(lifetime, algorithm, claims, key_id)
         self._cache = Cache(self._source, refresh, signer, self._clock, Reporter(on_event))
         self._looks = Looks(self._cache)
         self._now, self._wall = self._clock.monotonic, self._clock.now
-        self._known: dict[object, Place | None] = {}  # by what a door takes from a URL at no cost
+        self._known: dict[object, Place] = {}  # by what a door takes from a URL at no cost
         self._first_signed: Origin | None = None
         self._warned_of_second = False
 
     def __repr__(self) -> str:
         """Show where the secret comes from and where tokens go."""
+        if not hasattr(self, "_cache"):
+            return "PartnerAuth(…)"  # half-made, in the frame of an error
         named = self._origins.named
         origins = "" if named is None else f", origins={sorted(map(str, named))!r}"
         return f"PartnerAuth({self._cache.name}{origins})"
@@ -198,9 +204,10 @@ class Authenticator:
 
     def _remember(self, key: object, origin: Origin | None) -> Place | None:
         place = self._place(origin)
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[key] = place
+        if place is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = place
         return place
 
     def _good_lease(self, place: Place) -> Lease | None:
@@ -297,15 +304,18 @@ def _made_again(cls: type[Authenticator], source: CredentialSource, options: dic
     return cls(source, **options)
 
 
-def _source_given(source: object) -> CredentialSource:
+def _source_given(source: object) -> CredentialSource | PartnerAuthError:
     if source is not None:
-        return as_source(source)
-    url = os.environ.get("PARTNER_AUTH_SOURCE", "").strip()
-    return source_from_url(url) if url else EnvSource()
+        return source_or_error(source)
+    if os.environ.get("PARTNER_AUTH_SOURCE", "").strip():
+        return source_or_error(os.environ["PARTNER_AUTH_SOURCE"].strip())
+    return EnvSource()
 
 
-def _origins_given(source: object, origins: str | Iterable[str] | None) -> str | Iterable[str] | None:
-    if source is not None or origins is not None:
+def _origins_given(
+    by_environment: bool, origins: str | Iterable[str] | None  # noqa: FBT001
+) -> str | Iterable[str] | None:
+    if origins is not None or not by_environment:
         return origins
     url = os.environ.get("PARTNER_BASE_URL", "").strip()
     return base_origin(url) if url else None

@@ -137,8 +137,8 @@ class Credential:
         _check_text("client id", client_id)
         if key_id is not None:
             _check_text("key id", key_id)
-        if version is not None and not isinstance(version, str):
-            raise CredentialInvalid(f"a version is a str, not {type(version).__name__}")
+        if version is not None:
+            _check_text("version", version)
         epoch(refresh_at, "refresh_at")
         epoch(expires_at, "expires_at")
 
@@ -174,6 +174,6 @@ def _check_text(what: str, value: object) -> None:
     if not isinstance(value, str):
         raise CredentialInvalid(f"the {what} is a str, not {type(value).__name__}")
     if not value.strip():
-        raise CredentialInvalid(f"the {what} is empty: the partner issued it together with the secret")
+        raise CredentialInvalid(f"the {what} is empty: put what the partner issued into the store")
     if not value.isprintable():
         raise CredentialInvalid(f"the {what} holds control characters: store it without a line break")

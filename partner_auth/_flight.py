@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -146,6 +146,18 @@ async def _await_trio(step: Wait, clock: Clock) -> bool:
     with step.flight.awaited(wake), _timer(step, clock, wake), trio.move_on_after(step.seconds):
         await woken.wait()
     return step.flight.over
+
+
+async def within(work: Awaitable[T], seconds: float) -> T:
+    """Return what an awaitable brings. Raise `TimeoutError` (or trio's own) when it takes longer."""
+    if in_trio():
+        import trio  # loaded already wherever this runs
+
+        with trio.fail_after(max(seconds, 0)):
+            return await work
+    import asyncio  # loaded already wherever this runs
+
+    return await asyncio.wait_for(work, max(seconds, 0))
 
 
 def drive(steps: Steps[T], clock: Clock) -> T:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
 from partner_auth._authenticator import Authenticator, reply
-from partner_auth._flight import in_event_loop, in_trio
+from partner_auth._flight import in_event_loop, within
 from partner_auth._origins import Origin, origin_of
 from partner_auth._places import Lease, Place
 from partner_auth._recovery import Answer, Recovering
@@ -27,7 +27,7 @@ from partner_auth.exceptions import (
 
 MOST_READ = 65_536
 READ_WITHIN = 1.0
-_UNSEEN = object()
+_kept: set[type] = set()  # the clients' own classes of bodies in memory, as they are met
 
 
 class HttpxFamily(Authenticator):
@@ -38,23 +38,25 @@ class HttpxFamily(Authenticator):
 
     def auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign and mend, for a wrapper that drives the flow by hand; it may not block an event loop."""
-        place = self._place_for(request)
+        place = self._place_sent(request)
         if place is not None and in_event_loop() and self._good_lease(place) is None:
             raise ConfigurationError("auth_flow would block this event loop: drive async_auth_flow instead")
         yield from self.sync_auth_flow(request)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign a request and mend its 401, as `httpx.Client` drives it."""
-        place = self._place_for(request)
+        url = request.url
+        place = self._known.get((url.raw_scheme, url.raw_host, url.port)) or self._place_sent(request)
         if place is None:
             yield request
             return
-        patient = _is_one_shot(request)
-        lease = None if patient else self._good_lease(place)
+        lease = self._good_lease(place) if request.stream.__class__ in _kept else None
         if lease is None:
-            lease = self._flow_lease(request, place, patient=patient)
+            lease = self._lease_sent(request, place)
         request.headers["Authorization"] = lease.header
         response = yield request
+        if response.status_code not in self._rejects and not place.troubled:
+            return
         steps = self._steps(place, lease.signed, response)
         if steps is None:
             return
@@ -75,16 +77,18 @@ class HttpxFamily(Authenticator):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign a request and mend its 401, as `httpx.AsyncClient` drives it, in asyncio and trio."""
-        place = self._place_for(request)
+        url = request.url
+        place = self._known.get((url.raw_scheme, url.raw_host, url.port)) or self._place_sent(request)
         if place is None:
             yield request
             return
-        patient = _is_one_shot(request)
-        lease = None if patient else self._good_lease(place)
+        lease = self._good_lease(place) if request.stream.__class__ in _kept else None
         if lease is None:
-            lease = await self._aflow_lease(request, place, patient=patient)
+            lease = await self._alease_sent(request, place)
         request.headers["Authorization"] = lease.header
         response = yield request
+        if response.status_code not in self._rejects and not place.troubled:
+            return
         steps = self._steps(place, lease.signed, response)
         if steps is None:
             return
@@ -105,29 +109,27 @@ class HttpxFamily(Authenticator):
 
     # -- signing
 
-    def _place_for(self, request: Any) -> Place | None:
+    def _place_sent(self, request: Any) -> Place | None:
         url = request.url
-        key = (url.raw_scheme, url.raw_host, url.port)
-        place = self._known.get(key, _UNSEEN)
-        if place is not _UNSEEN:
-            return place  # type: ignore[return-value]  the sentinel is the only other object
         error: PartnerAuthError
         try:
-            return self._remember(key, _origin(url))
+            return self._remember((url.raw_scheme, url.raw_host, url.port), _origin(url))
         except InsecureTransport as insecure:
             error = insecure
         raise _as_the_clients(error, request)
 
-    def _flow_lease(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    def _lease_sent(self, request: Any, place: Place) -> Lease:
+        error: PartnerAuthError
         try:
-            return self._lease(place, patient=patient)
+            return self._lease(place, patient=_is_one_shot(request))
         except PartnerAuthError as failed:
             error = failed
         raise _as_the_clients(error, request)
 
-    async def _aflow_lease(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    async def _alease_sent(self, request: Any, place: Place) -> Lease:
+        error: PartnerAuthError
         try:
-            return await self._alease(place, patient=patient)
+            return await self._alease(place, patient=_is_one_shot(request))
         except PartnerAuthError as failed:
             error = failed
         raise _as_the_clients(error, request)
@@ -169,6 +171,7 @@ def _is_one_shot(request: Any) -> bool:
     stream = request.stream
     kind = type(stream).__name__
     if kind == "ByteStream":
+        _kept.add(type(stream))
         return False
     if kind in ("IteratorByteStream", "AsyncIteratorByteStream"):
         return not isinstance(getattr(stream, "_stream", None), (list, tuple, bytes, bytearray))
@@ -270,7 +273,7 @@ class _Withheld:
         self._iterator = self._stream.__aiter__()
         try:
             while self._wants_more(until):
-                piece = await _within(self._iterator, until - time.monotonic())
+                piece = await within(anext(self._iterator, None), until - time.monotonic())
                 if piece is None:
                     self._ended = True
                     break
@@ -337,22 +340,6 @@ class _Replayed:
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-async def _within(iterator: Any, seconds: float) -> bytes | None:
-    """Return the next piece, or None at the end. Raise `TimeoutError` when it does not come in time."""
-    piece: bytes | None
-    if in_trio():
-        import trio  # noqa: PLC0415  loaded already wherever this runs
-
-        with trio.fail_after(max(seconds, 0)):
-            piece = await anext(iterator, None)
-    else:
-        import asyncio  # noqa: PLC0415  loaded already wherever this runs
-
-        async with asyncio.timeout(seconds):
-            piece = await anext(iterator, None)
-    return piece
 
 
 # -- errors

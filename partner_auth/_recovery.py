@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Generator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from partner_auth._cache import Read
 from partner_auth._clock import skew
 from partner_auth._credentials import Credential
-from partner_auth._flight import Wait
+from partner_auth._flight import Steps, Wait
 from partner_auth._looks import AGAIN, FOUND, NOTHING, WATCHED, Looks, Try
 from partner_auth._places import Look, Member, Place
 from partner_auth._tokens import Signed
 from partner_auth.exceptions import PartnerAuthError
 
+T = TypeVar("T")
 MOST_SENDS = 4
 ACCEPTED, REFUSED, RIGHTS, UNDECIDED = "accepted", "refused", "rights", "undecided"
 _UNDECIDED = frozenset({407, 408, 425, 429})
@@ -203,7 +204,7 @@ class Recovery:
 
     def _resent(self, why: str) -> Generator[Step, bool | Answer, str]:
         """Resend with the credential in use."""
-        lease = yield from self._looks.cache.take(self._place)
+        lease = yield from _waiting(self._looks.cache.take(self._place))
         verdict = yield from self._sent(lease.signed, why)
         if verdict is ACCEPTED:
             self._looks.accepted(self._place, lease.signed)
@@ -222,6 +223,19 @@ class Recovery:
     def _tell(self, why: str) -> None:
         challenge, status = self._answer.challenge or "", self._answer.status
         self._looks.tell_rejected(self._place, self._signed, status, tuple(self._tried), challenge, why)
+
+
+def _waiting(steps: Steps[T]) -> Generator[Step, bool | Answer, T]:
+    """Pass on the waits of steps that send nothing."""
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send((yield step) is True)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
 
 
 def _told(verdict: str) -> str:

@@ -27,7 +27,6 @@ from partner_auth.exceptions import (
 MOST_READ = 65_536
 READ_WITHIN = 1.0
 _IN_MEMORY = (str, bytes, bytearray, memoryview, type(None))
-_UNSEEN = object()
 
 
 class Hook:
@@ -77,25 +76,28 @@ class RequestsFamily(Authenticator):
             InsecureTransport: the request goes over plain http; likewise.
         """
         try:
-            url = request.url
-            place = self._known.get(url[: url.find("/", 8)], _UNSEEN)
-            hooks = request.hooks
+            url, hooks, body = request.url, request.hooks, request.body
+            place = self._known.get(url[: url.find("/", 8)])
         except (AttributeError, TypeError):
             raise _no_client_of_ours(request) from None
-        if place is _UNSEEN:
-            place = self._place_of(request)
         if place is None:
-            return request
-        body = request.body
-        patient = not isinstance(body, _IN_MEMORY) and not _notes_position(request)
-        lease = None if patient else self._good_lease(place)
+            place = self._place_asked(request)
+            if place is None:
+                return request
+        known = body is None or isinstance(body, _IN_MEMORY)
+        lease = self._good_lease(place) if known else None
         if lease is None:
-            lease = self._lease_for(request, place, patient=patient)
+            lease = self._lease_asked(request, place)
         request.headers["Authorization"] = lease.header
-        _hook_up(hooks, lease.attachment or self._hook(place, lease))
+        hook = lease.attachment or self._hook(place, lease)
+        listed = hooks.setdefault("response", [])
+        if listed:
+            _hook_up(listed, hook)
+        else:
+            listed.append(hook)
         return request
 
-    def _place_of(self, request: Any) -> Place | None:
+    def _place_asked(self, request: Any) -> Place | None:
         url = request.url
         error: PartnerAuthError
         try:
@@ -104,7 +106,9 @@ class RequestsFamily(Authenticator):
             error = insecure
         raise _as_the_clients(error, request)
 
-    def _lease_for(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    def _lease_asked(self, request: Any, place: Place) -> Lease:
+        patient = not isinstance(request.body, _IN_MEMORY) and not _notes_position(request)
+        error: PartnerAuthError
         try:
             return self._lease(place, patient=patient)
         except PartnerAuthError as failed:
@@ -161,7 +165,7 @@ class RequestsFamily(Authenticator):
         if response is not first and signed is not None and response.is_redirect:
             # the session follows from the request that it holds, not from the resent one
             first.request.headers["Authorization"] = signed.header
-            _hook_up(first.request.hooks, Hook(self, place, signed))
+            _hook_up(first.request.hooks.setdefault("response", []), Hook(self, place, signed))
         return response
 
 
@@ -174,9 +178,8 @@ def _carries(request: Any, signed: Signed) -> bool:
     return bool(request.headers.get("Authorization") == signed.header)
 
 
-def _hook_up(hooks: dict[str, list[Any]], hook: Any) -> None:
+def _hook_up(listed: list[Any], hook: Any) -> None:
     """Put our hook first, so that the user's see the final answer; in place of one that is there already."""
-    listed = hooks.setdefault("response", [])
     for index, other in enumerate(listed):
         if type(other) is Hook:
             listed[index] = hook
