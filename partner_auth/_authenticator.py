@@ -103,6 +103,7 @@ class Authenticator:
         self._looks = Looks(self._cache)
         self._now, self._wall = self._clock.monotonic, self._clock.now
         self._known: dict[object, Place] = {}  # by what a door takes from a URL at no cost
+        self._latest = ("\0", self._cache.place(None, named=False))  # a URL's beginning and where it leads
         self._first_signed: Origin | None = None
         self._warned_of_second = False
 

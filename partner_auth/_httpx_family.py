@@ -45,8 +45,7 @@ class HttpxFamily(Authenticator):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign a request and mend its 401, as `httpx.Client` drives it."""
-        url = request.url
-        place = self._known.get((url.raw_scheme, url.raw_host, url.port)) or self._place_sent(request)
+        place = self._known.get(_key(request.url)) or self._place_sent(request)
         if place is None:
             yield request
             return
@@ -77,8 +76,7 @@ class HttpxFamily(Authenticator):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign a request and mend its 401, as `httpx.AsyncClient` drives it, in asyncio and trio."""
-        url = request.url
-        place = self._known.get((url.raw_scheme, url.raw_host, url.port)) or self._place_sent(request)
+        place = self._known.get(_key(request.url)) or self._place_sent(request)
         if place is None:
             yield request
             return
@@ -110,10 +108,9 @@ class HttpxFamily(Authenticator):
     # -- signing
 
     def _place_sent(self, request: Any) -> Place | None:
-        url = request.url
         error: PartnerAuthError
         try:
-            return self._remember((url.raw_scheme, url.raw_host, url.port), _origin(url))
+            return self._remember(_key(request.url), _origin(request.url))
         except InsecureTransport as insecure:
             error = insecure
         raise _as_the_clients(error, request)
@@ -152,6 +149,15 @@ class HttpxFamily(Authenticator):
             return None
         replayable = not _is_one_shot(request)
         return self._recovering(at, signed if ours else None, _answer(response), replayable=replayable)
+
+
+def _key(url: Any) -> object:
+    """Return what tells one origin from another, from httpx's own parse: its properties cost four times as much."""
+    try:
+        parts = url._uri_reference  # noqa: SLF001
+        return parts.scheme, parts.host, parts.port
+    except AttributeError:
+        return url.raw_scheme, url.raw_host, url.port
 
 
 def _origin(url: Any) -> Origin | None:

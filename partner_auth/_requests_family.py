@@ -75,35 +75,43 @@ class RequestsFamily(Authenticator):
             CredentialError: no credential can be had; it is the client's own error too.
             InsecureTransport: the request goes over plain http; likewise.
         """
+        prefix, place = self._latest
         try:
-            url, hooks, body = request.url, request.hooks, request.body
-            place = self._known.get(url[: url.find("/", 8)])
-        except (AttributeError, TypeError):
+            if not request.url.startswith(prefix):
+                place = self._place_asked(request)
+                if place is None:
+                    return request
+            body, hooks = request.body, request.hooks["response"]
+        except (AttributeError, KeyError, TypeError):
             raise _no_client_of_ours(request) from None
-        if place is None:
-            place = self._place_asked(request)
-            if place is None:
-                return request
-        known = body is None or isinstance(body, _IN_MEMORY)
-        lease = self._good_lease(place) if known else None
-        if lease is None:
+        lease = place.lease
+        if (
+            lease is None
+            or not (body is None or isinstance(body, _IN_MEMORY))
+            or self._now() >= lease.until
+            or not lease.wall_from <= self._wall() < lease.wall_until
+        ):
             lease = self._lease_asked(request, place)
         request.headers["Authorization"] = lease.header
         hook = lease.attachment or self._hook(place, lease)
-        listed = hooks.setdefault("response", [])
-        if listed:
-            _hook_up(listed, hook)
+        if hooks:
+            _hook_up(hooks, hook)
         else:
-            listed.append(hook)
+            hooks.append(hook)
         return request
 
     def _place_asked(self, request: Any) -> Place | None:
-        url = request.url
+        url: str = request.url
+        prefix = url[: url.find("/", 8) + 1]
         error: PartnerAuthError
         try:
-            return self._remember(url[: url.find("/", 8)], origin_of_url(url))
+            place = self._known.get(prefix) or self._remember(prefix, origin_of_url(url))
         except InsecureTransport as insecure:
             error = insecure
+        else:
+            if place is not None and prefix:
+                self._latest = prefix, place
+            return place
         raise _as_the_clients(error, request)
 
     def _lease_asked(self, request: Any, place: Place) -> Lease:
@@ -165,7 +173,7 @@ class RequestsFamily(Authenticator):
         if response is not first and signed is not None and response.is_redirect:
             # the session follows from the request that it holds, not from the resent one
             first.request.headers["Authorization"] = signed.header
-            _hook_up(first.request.hooks.setdefault("response", []), Hook(self, place, signed))
+            _hook_up(first.request.hooks["response"], Hook(self, place, signed))
         return response
 
 
