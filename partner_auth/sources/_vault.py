@@ -229,22 +229,20 @@ class VaultSource:
         return Visit(link, time.monotonic() + self._timeout)
 
     def _read(self, visit: Visit, version: int | None = None) -> Stored | Problem:
-        """Read one version; ask anew where the engine is when that may have changed."""
+        """Read one version; where it is refused, ask anew where the engine is."""
         known = self._where
         mount = known or self._mounted(visit)
         if isinstance(mount, Problem):
             return mount
-        stored = self._read_at(visit, mount, version)
         self._where = mount
-        if isinstance(stored, Stored) or version is not None:
+        stored = self._read_at(visit, mount, version)
+        if known is None or version is not None or not _may_have_moved(stored):
             return stored
-        if stored.kind is not SourceRejected and stored is not WRONG_VERSION:
+        moved = self._mounted(visit)
+        if isinstance(moved, Problem) or moved == known:
             return stored
-        self._where = None
-        moved = known and self._mounted(visit)
-        if isinstance(moved, Mount) and moved != known:
-            return self._read_at(visit, moved, None)
-        return stored
+        self._where = moved
+        return self._read_at(visit, moved, None)
 
     def _read_at(self, visit: Visit, mount: Mount, version: int | None) -> Stored | Problem:
         rest = self._path.removeprefix(mount.path)
@@ -264,6 +262,13 @@ class VaultSource:
         if is_preflight_denial(answer):
             return Mount(f"{self._mount}/", 2)
         return refusal(answer, self._path)
+
+
+def _may_have_moved(stored: Stored | Problem) -> bool:
+    """Whether the engine may be another one than it was: unmounted, mounted anew, upgraded."""
+    if isinstance(stored, Stored):
+        return False
+    return stored.kind is SourceRejected or stored is WRONG_VERSION
 
 
 def from_url(url: SourceURL) -> VaultSource:

@@ -18,6 +18,7 @@ import pytest
 
 from partner_auth.exceptions import ConfigurationError, SourceRejected, SourceUnavailable
 from partner_auth.sources import CredentialSource, VaultSource, source_from_url
+from partner_auth.sources._vault_settings import read_settings
 from tests.sources import bao_fixtures
 from tests.sources.bao_fixtures import K0, K1, ROOT, document, vault
 from tests.sources.lying_server import LyingServer, Reply
@@ -160,10 +161,17 @@ def test_a_variable_that_is_wrong_is_named(liar, monkeypatch, refusal, name, val
 )
 def test_times_are_read_as_the_commands_do(monkeypatch, text, seconds):
     """Go's form of a time, or whole seconds; 0 is no limit."""
-    from partner_auth.sources._vault_settings import read_settings
-
     monkeypatch.setenv("VAULT_CLIENT_TIMEOUT", text)
     assert read_settings(None, None).read_timeout == seconds
+
+
+def test_the_other_variables_likewise(monkeypatch):
+    """`BAO_X` before `VAULT_X` holds for each of them."""
+    for name in ("NAMESPACE", "TLS_SERVER_NAME"):
+        monkeypatch.setenv(f"VAULT_{name}", "vault")
+        monkeypatch.setenv(f"BAO_{name}", "bao")
+    settings = read_settings(None, None)
+    assert (settings.namespace, settings.server_name) == ("bao", "bao")
 
 
 def test_bao_comes_before_vault(bao, monkeypatch):
