@@ -224,6 +224,7 @@ def test_a_denial_names_the_right_that_is_missing(liar, once, refusal, message, 
     error = refusal(SourceRejected, AwsSecretsManagerSource(NAME, client=once(liar.url)).fetch)
     assert right in str(error)
     assert (WHO in str(error)) == (WHO in message)
+    assert message not in str(error)
 
 
 def test_an_answer_that_quotes_the_request_is_not_passed_on(liar, once, refusal):
@@ -274,6 +275,20 @@ def test_a_setting_mended_in_the_environment_is_seen_by_the_next_read(aws, monke
     with pytest.raises(ConfigurationError):
         source.fetch()
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert source.fetch().secret_key.reveal() == K1
+
+
+def test_a_setting_mended_in_a_file_is_seen_by_the_next_read(aws, monkeypatch, tmp_path):
+    """What boto3 read of a file goes with the client that could not be made of it."""
+    aws.create(document(K1))
+    config = tmp_path / "config"
+    config.write_text("[default]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    source = AwsSecretsManagerSource(NAME)
+    with pytest.raises(ConfigurationError):
+        source.fetch()
+    config.write_text("[default]\nregion = eu-west-1\n")
     assert source.fetch().secret_key.reveal() == K1
 
 

@@ -11,7 +11,7 @@ import tracemalloc
 import boto3
 import pytest
 
-from partner_auth.exceptions import SourceUnavailable
+from partner_auth.exceptions import SourceRejected, SourceUnavailable
 from partner_auth.sources import AwsParameterStoreSource, AwsSecretsManagerSource
 from tests.sources import aws_fixtures
 from tests.sources.aws_fixtures import K1, KEYS, NAME, SESSION_TOKEN, document, refusal_of
@@ -60,6 +60,28 @@ def test_sources_of_other_regions_and_services_share_the_session(aws, sessions):
     sources.append(AwsSecretsManagerSource(NAME, region="us-east-1"))
     assert sources[-1].alternates() == []
     assert len(sessions) == 1
+
+
+def test_other_profiles_share_nothing(aws, liar, monkeypatch, tmp_path):
+    """Each is somebody else to AWS."""
+    config = tmp_path / "config"
+    config.write_text(
+        "".join(
+            f"[profile {name}]\naws_access_key_id = {name}KEY\naws_secret_access_key = x\n"
+            for name in ("one", "two")
+        )
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    liar.say(refusal_of("ResourceNotFoundException"))
+    sources = [
+        AwsSecretsManagerSource(NAME, profile=name, endpoint_url=liar.url)
+        for name in ("one", "two")
+    ]
+    for source in sources:
+        with pytest.raises(SourceRejected):
+            source.fetch()
+    signed = [request.headers["authorization"] for request in liar.requests]
+    assert ["oneKEY" in signed[0], "twoKEY" in signed[1]] == [True, True]
 
 
 def test_another_environment_is_another_session(aws, liar, monkeypatch, sessions):
