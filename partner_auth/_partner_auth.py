@@ -9,12 +9,18 @@ from partner_auth._httpx_family import HttpxFamily
 from partner_auth._requests_family import RequestsFamily
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
     import httpx
     import httpx2
-    import requests
+    import requests.auth
 
     class _Posing(requests.auth.AuthBase, httpx.Auth, httpx2.Auth):
         """What type checkers see, whichever clients are installed."""
+
+        def auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
+        def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]: ...
+        def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]: ...
 
 else:
     _Posing = object
