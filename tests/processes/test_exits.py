@@ -152,44 +152,52 @@ def test_a_keyboard_interrupt_ends_the_first_caller_alone(run):
     assert ended.lines == ["old 1"]
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["nothing held", "stale"])
-def test_a_request_in_an_atexit_handler_works(run, held):
-    """Where no thread can be started any more the store is read in place."""
+@pytest.mark.parametrize("held", [False, True], ids=["nothing held", "held"])
+def test_a_rotation_met_in_an_atexit_handler_is_mended(run, partner_server, held):
+    """Where no thread can be started any more (3.12) the store is read in place, at a 401 too."""
+    partner_server.accept("new-" + "k" * 40)
     ended = run(
         f"""
         import atexit, requests
-        server = PartnerServer().start()
-        auth = server.auth(refresh=RefreshPolicy(jitter=0, fresh_for=0.01))
+
+        class Rotated:
+            secrets = [OLD, NEW]
+            def fetch(self):
+                secret = self.secrets.pop(0) if len(self.secrets) > 1 else self.secrets[0]
+                return Credential("acme", secret)
+
+        auth = exact(Rotated())
         if {held}:
             auth.token()
-            time.sleep(0.02)
 
         def farewell():
-            print(requests.get(f"{{server.url}}/portfolio", auth=auth).status_code)
+            print(requests.get("{partner_server.url}/portfolio", auth=auth).status_code)
 
         atexit.register(farewell)
         """
     )
     assert ended.lines == ["200"]
+    assert [received.status for received in partner_server.requests] == [401, 200]
 
 
-def test_a_rotation_met_in_an_atexit_handler_is_mended(run):
-    """A 401 there asks the store, in place where it must."""
+def test_stale_is_served_in_an_atexit_handler(run, partner_server):
+    """A credential that is due is no reason to fail, thread or no thread."""
+    partner_server.accept("old-" + "k" * 40)
     ended = run(
-        """
+        f"""
         import atexit, requests
-        server = PartnerServer().start()
-        auth = server.auth()
+        auth = exact(MemoryStore("acme", OLD), fresh_for=0.01)
         auth.token()
+        time.sleep(0.02)
 
         def farewell():
-            server.rotate()
-            print(requests.get(f"{server.url}/portfolio", auth=auth).status_code)
+            print(auth.status().state)
+            print(requests.get("{partner_server.url}/portfolio", auth=auth).status_code)
 
         atexit.register(farewell)
         """
     )
-    assert ended.lines == ["200"]
+    assert ended.lines == ["stale", "200"]
 
 
 def test_a_hung_store_in_an_atexit_handler_ends_by_its_own_time_out(run):
