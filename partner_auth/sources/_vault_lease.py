@@ -6,6 +6,7 @@ from partner_auth.sources._vault_answers import Grant
 
 # Of a token's life. Between them lies what `RefreshPolicy.jitter` may bring a read forward.
 _RENEW_AT, _READ_AT = 1 / 2, 2 / 3
+_PAUSE = 1 / 12  # while it should be renewed and can't be: else each request would be a read
 
 
 class Lease:
@@ -58,7 +59,7 @@ class Lease:
         """Return in how many seconds a read should come for the token's sake."""
         if self.life is None or not self._is_ours_to_keep:
             return None
-        return max(0.0, self.since + self.life * _READ_AT - now)
+        return max(self.life * _PAUSE, self.since + self.life * _READ_AT - now)
 
     @property
     def _is_ours_to_keep(self) -> bool:

@@ -83,8 +83,8 @@ def test_where_the_mount_is_is_asked_once(bao, liar_before_bao):
     assert [r.path for r in liar_before_bao.requests[before:]] == [f"/v1/secret/data/{path}"]
 
 
-def test_a_mount_that_was_upgraded_is_noticed(bao):
-    """From version 1 to 2 while the program runs: its own mistake is never shown."""
+def test_a_mount_that_was_upgraded_is_noticed(bao, liar_before_bao):
+    """From version 1 to 2 while the program runs: its own mistake is never shown, and made once."""
     mount = bao.mount(bao.fresh("kv"), 1)
     bao.put_v1("app", document(K0), mount)
     source = vault(mount, "app")
@@ -92,6 +92,9 @@ def test_a_mount_that_was_upgraded_is_noticed(bao):
     bao.api("POST", f"sys/mounts/{mount}/tune", {"options": {"version": "2"}})
     bao.put("app", document(K1), mount)
     assert source.fetch().secret_key.reveal() == K1
+    before = len(liar_before_bao.requests)
+    source.fetch()
+    assert len(liar_before_bao.requests) == before + 1
 
 
 def test_a_mount_that_was_made_anew_is_noticed(bao):

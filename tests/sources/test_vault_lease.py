@@ -138,6 +138,23 @@ def test_a_renewal_that_fails_for_now_costs_nothing(bao, app, monkeypatch, clock
     assert len(logins_in(liar_before_bao)) == 1
 
 
+def test_a_renewal_that_keeps_failing_makes_no_read_of_each_request(
+    bao, app, monkeypatch, clock, liar_before_bao
+):
+    """The next read is wanted a twelfth of the life later, not at once."""
+    path, policy = app
+    users = Users(bao, policy, token_ttl=60)
+    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    source = users.source(path, clock=clock)
+    source.fetch()
+    clock.advance(45)
+    working = liar_before_bao.answer
+    liar_before_bao.answer = lambda request: (
+        Reply(503) if request.path.endswith("renew-self") else working(request)
+    )
+    assert source.fetch().refresh_at == pytest.approx(clock.now() + 5)
+
+
 def test_a_token_that_was_given_is_renewed_too(bao, app, monkeypatch, clock, liar_before_bao):
     """How long it lives is asked once, if it may ask."""
     path, policy = app
