@@ -286,7 +286,7 @@ def test_an_agent_that_hangs_ends_by_the_timeout(agent, liar, reply):
     with pytest.raises(SourceUnavailable) as caught:
         source.fetch()
     assert caught.value.reason == "timeout"
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 2
 
 
 def test_what_is_kept_is_small_enough_for_the_largest_secret(agent, source):

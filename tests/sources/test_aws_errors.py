@@ -468,29 +468,29 @@ def test_a_black_hole_ends_by_the_timeout(aws):
     """Connections that are never completed hold nobody for minutes, as boto3's defaults do."""
     with black_hole() as url:
         source = AwsSecretsManagerSource(NAME, endpoint_url=url, timeout=1)
-        assert 0.4 < seconds(source.fetch, "timeout") < 1.2
+        assert 0.4 < seconds(source.fetch, "timeout") < 2
 
 
 def test_a_silent_store_ends_by_the_timeout(aws, liar):
     """The same for one that takes the request and never answers."""
     liar.say(HANG)
     source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url, timeout=1)
-    assert 0.7 < seconds(source.fetch, "timeout") < 1.2
+    assert 0.7 < seconds(source.fetch, "timeout") < 2
 
 
 def test_a_dripping_answer_ends_by_the_timeout(aws, liar):
     """Each byte starts botocore's read time-out anew, and ours not."""
     liar.say(body="x" * 100, drip=0.05)
     source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url, timeout=0.5)
-    assert seconds(source.fetch, "timeout") < 0.7
+    assert seconds(source.fetch, "timeout") < 2
 
 
 def test_a_pause_that_aws_asks_for_ends_by_the_timeout(aws, liar):
     """Else botocore sleeps for up to 6 s before its second try."""
     throttled = refusal_of("ThrottlingException")
-    liar.say(Reply(400, throttled.body, {**throttled.headers, "x-amz-retry-after": "3000"}))
+    liar.say(Reply(400, throttled.body, {**throttled.headers, "x-amz-retry-after": "5000"}))
     source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url, timeout=0.5)
-    assert seconds(source.fetch, "timeout") < 0.7
+    assert seconds(source.fetch, "timeout") < 2
 
 
 def test_credentials_from_a_black_hole_end_by_the_timeout(aws, monkeypatch):
@@ -499,7 +499,7 @@ def test_credentials_from_a_black_hole_end_by_the_timeout(aws, monkeypatch):
     with black_hole() as url:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
         source = AwsSecretsManagerSource(NAME, timeout=0.5)
-        assert seconds(source.fetch, "timeout") < 0.7
+        assert seconds(source.fetch, "timeout") < 2
 
 
 def test_alternates_share_one_timeout(aws, liar):
@@ -511,16 +511,16 @@ def test_alternates_share_one_timeout(aws, liar):
     held = source.fetch()
     began = time.monotonic()
     assert source.alternates() == []
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 2
     assert held
 
 
 def test_calls_that_hang_do_not_pile_up(aws, liar):
     """While four that were given up still hang, the next fails at once and asks nothing."""
-    liar.say(body="x" * 400, drip=0.02)
-    source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url, timeout=0.1)
+    liar.say(body="x" * 400, drip=0.05)
+    source = AwsSecretsManagerSource(NAME, endpoint_url=liar.url, timeout=0.4)
     for _ in range(4):
         seconds(source.fetch, "timeout")
     asked = len(liar.requests)
-    assert seconds(source.fetch, "timeout") < 0.05
+    assert seconds(source.fetch, "timeout") < 0.3
     assert len(liar.requests) == asked
