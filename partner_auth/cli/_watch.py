@@ -8,10 +8,9 @@ import time
 from argparse import Namespace
 from dataclasses import fields
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from partner_auth.cli._check_partner import trouble
 from partner_auth.cli._findings import hidden_from
-from partner_auth.cli._http import Reply, SignedRequests
 from partner_auth.cli._output import say, wrapped
 from partner_auth.cli._parser import Command, Parser, a_count, add_source, add_url, an_interval
 from partner_auth.events import (
@@ -26,6 +25,9 @@ from partner_auth.events import (
     TokenSigned,
 )
 from partner_auth.exceptions import CredentialError
+
+if TYPE_CHECKING:
+    from partner_auth.cli._http import Reply, SignedRequests
 
 _HELP = """\
 Follow a rotation from this machine: read the store, or with a URL send a signed
@@ -69,6 +71,8 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Follow until Ctrl-C."""
+    from partner_auth.cli._http import SignedRequests  # http.client is half of an import
+
     tell = _tell_json if arguments.json else _tell
     auth = SignedRequests(
         arguments.source,
@@ -95,27 +99,32 @@ def _once(auth: SignedRequests, url: str | None) -> str:
     """Do one round, and say how things stand."""
     try:
         if url is not None:
-            answer = auth.get(url)
-            return (
-                str(answer.status) if isinstance(answer, Reply) else f"none, {trouble(answer)[0]}"
-            )
+            return _outcome(auth.get(url))
         auth.refresh()
-    except CredentialError:  # the event SourceFailed has told
-        pass
+    except CredentialError:
+        pass  # the event SourceFailed has told
     status = auth.status()
-    if status.version is None and status.client_id is None:
+    if status.client_id is None:
         return status.state
     return f"{status.state}, version {status.version!r} of client {status.client_id!r}"
 
 
-def _tell(kind: str, _fields: dict[str, object], words: str) -> None:
+def _outcome(answer: Reply | Exception) -> str:
+    if not isinstance(answer, Exception):
+        return str(answer.status)
+    from partner_auth.cli._check_partner import trouble
+
+    return f"none: {trouble(answer)[0]}"
+
+
+def _tell(kind: str, _told: dict[str, object], words: str) -> None:
     head = f"{datetime.now(UTC):%H:%M:%SZ}  {_NAMES[kind]:<8} "
     say(wrapped(words, head, " " * len(head)))
 
 
-def _tell_json(kind: str, fields: dict[str, object], _words: str) -> None:
+def _tell_json(kind: str, told: dict[str, object], _in_words: str) -> None:
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    say(json.dumps({"time": at, "event": kind, **fields}, default=str))
+    say(json.dumps({"time": at, "event": kind, **told}, default=str))
 
 
 def _fields(event: Event) -> dict[str, object]:
@@ -128,7 +137,7 @@ def _fields(event: Event) -> dict[str, object]:
 def _words(event: Event) -> str:
     match event:
         case CredentialFetched():
-            new = ", another one" if event.changed else ""
+            new = ", new" if event.changed else ""
             return f"version {event.version!r} in {event.took * 1000:.0f} ms{new}"
         case CredentialRotated():
             where = f" at {event.origin}" if event.origin else ""
@@ -148,7 +157,8 @@ def _words(event: Event) -> str:
         case SourceFailed():
             held = "what is held serves on" if event.held else "nothing is held"
             return f"{event.message} ({held})"
-    return repr(event)
+        case _:
+            return repr(event)
 
 
 COMMAND = Command("watch", "follow a rotation, event by event", _HELP, add_options, run)
