@@ -1,250 +1,276 @@
-"""The door for httpx and httpx2: the flows sign, and mend what comes back. It adapts and decides nothing.
+"""The door for httpx and httpx2: the flows sign, and mend what comes back. It decides nothing.
 
-It knows its client by the request that it is handed, so it imports none. The first send needs no generator of ours
-beyond the one that httpx asks for.
+It knows its client by the request that it is handed, so it imports none. The first send needs no
+generator of ours beyond the one that httpx asks for.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
-from partner_auth._authenticator import Authenticator, reply
+from partner_auth._authenticator import reply
+from partner_auth._door import (
+    MOST_READ,
+    READ_WITHIN,
+    Door,
+    answer_of,
+    client_of,
+    is_rewound,
+    joined_cookies,
+    position_of,
+)
 from partner_auth._flight import in_event_loop, within
 from partner_auth._origins import Origin, origin_of
-from partner_auth._places import Lease, Place
-from partner_auth._recovery import Answer, Recovering
+from partner_auth._places import Place
+from partner_auth._recovery import Send, Step
 from partner_auth._tokens import Signed
-from partner_auth.exceptions import (
-    ConfigurationError,
-    InsecureTransport,
-    PartnerAuthError,
-    SourceUnavailable,
-    raised_by_client,
-)
+from partner_auth.exceptions import ConfigurationError
 
-MOST_READ = 65_536
-READ_WITHIN = 1.0
+_CLIENTS = ("httpx", "httpx2")
 _kept: set[type] = set()  # the clients' own classes of bodies in memory, as they are met
 
 
-class HttpxFamily(Authenticator):
+class HttpxFamily(Door):
     """The methods that httpx and httpx2 call."""
 
     requires_request_body = False
     requires_response_body = False
 
     def auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        """Sign and mend, for a wrapper that drives the flow by hand; it may not block an event loop."""
-        place = self._place_sent(request)
-        if place is not None and in_event_loop() and self._good_lease(place) is None:
-            raise ConfigurationError("auth_flow would block this event loop: drive async_auth_flow instead")
-        yield from self.sync_auth_flow(request)
+        """Sign and mend, for a wrapper that drives the flow by hand.
+
+        In an event loop it waits for nothing: the first request wants a token that is held, and a
+        401 that would have to wait for the store goes back while the store is read.
+
+        Raises:
+            ConfigurationError: no token is held, in an event loop.
+        """
+        return self._flow(request, may_wait=not in_event_loop())
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign a request and mend its 401, as `httpx.Client` drives it."""
+        return self._flow(request, may_wait=True)
+
+    def _flow(self, request: Any, *, may_wait: bool) -> Generator[Any, Any, None]:
         place = self._known.get(_key(request.url)) or self._place_sent(request)
         if place is None:
             yield request
             return
-        lease = self._good_lease(place) if request.stream.__class__ in _kept else None
+        start = 0 if request.stream.__class__ in _kept else _start_of(request.stream)
+        lease = None if start is None and may_wait else self._good_lease(place)
         if lease is None:
-            lease = self._lease_sent(request, place)
+            if not may_wait:
+                raise _would_block()
+            lease = self._lease_for(request, place, patient=start is None)
         request.headers["Authorization"] = lease.header
         response = yield request
         if response.status_code not in self._rejects and not place.troubled:
             return
-        steps = self._steps(place, lease.signed, response)
-        if steps is None:
-            return
+        mending = _Mending(self, place, lease.signed, request.stream, start)
+        mending.take(request, response)
         try:
-            step = next(steps, None)
-            while step is not None:
-                body = _Withheld(response)
-                body.read()
-                send = self._until_send(steps, step)
-                if send is None:
+            while mending.step is not None:
+                body = _Withheld(mending.response)
+                if may_wait:
+                    body.read()
+                    again = mending.resend(self._until_send(mending.steps, mending.step))
+                else:
+                    again = mending.resend(mending.at_once())
+                if again is None:
                     body.give_back()
                     return
-                body.drop()
-                response = yield _resent(response, send)
-                step = reply(steps, _answer(response))
+                body.let_go()
+                mending.take(again, (yield again))
         finally:
-            steps.close()
+            mending.close()
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Sign a request and mend its 401, as `httpx.AsyncClient` drives it, in asyncio and trio."""
+        """Sign and mend, as `httpx.AsyncClient` drives it, in asyncio and trio."""
         place = self._known.get(_key(request.url)) or self._place_sent(request)
         if place is None:
             yield request
             return
-        lease = self._good_lease(place) if request.stream.__class__ in _kept else None
+        start = 0 if request.stream.__class__ in _kept else _start_of(request.stream)
+        lease = None if start is None else self._good_lease(place)
         if lease is None:
-            lease = await self._alease_sent(request, place)
+            lease = await self._alease_for(request, place, patient=start is None)
         request.headers["Authorization"] = lease.header
         response = yield request
         if response.status_code not in self._rejects and not place.troubled:
             return
-        steps = self._steps(place, lease.signed, response)
-        if steps is None:
-            return
+        mending = _Mending(self, place, lease.signed, request.stream, start)
+        mending.take(request, response)
         try:
-            step = next(steps, None)
-            while step is not None:
-                body = _Withheld(response)
+            while mending.step is not None:
+                body = _Withheld(mending.response)
                 await body.aread()
-                send = await self._auntil_send(steps, step)
-                if send is None:
+                again = mending.resend(await self._auntil_send(mending.steps, mending.step))
+                if again is None:
                     body.give_back()
                     return
-                await body.adrop()
-                response = yield _resent(response, send)
-                step = reply(steps, _answer(response))
+                body.let_go()
+                mending.take(again, (yield again))
         finally:
-            steps.close()
-
-    # -- signing
+            mending.close()
 
     def _place_sent(self, request: Any) -> Place | None:
-        error: PartnerAuthError
-        try:
-            return self._remember(_key(request.url), _origin(request.url))
-        except InsecureTransport as insecure:
-            error = insecure
-        raise _as_the_clients(error, request)
-
-    def _lease_sent(self, request: Any, place: Place) -> Lease:
-        error: PartnerAuthError
-        try:
-            return self._lease(place, patient=_is_one_shot(request))
-        except PartnerAuthError as failed:
-            error = failed
-        raise _as_the_clients(error, request)
-
-    async def _alease_sent(self, request: Any, place: Place) -> Lease:
-        error: PartnerAuthError
-        try:
-            return await self._alease(place, patient=_is_one_shot(request))
-        except PartnerAuthError as failed:
-            error = failed
-        raise _as_the_clients(error, request)
-
-    # -- the answer
-
-    def _steps(self, place: Place, signed: Signed, response: Any) -> Recovering | None:
-        """Return the steps that mend this answer, or None when it goes back as it is."""
-        status, request = response.status_code, response.request
-        ours = request.headers.get("Authorization") == signed.header
-        if status not in self._rejects:
-            if place.troubled and ours:
-                self._note(place, signed, status)
-            return None
-        try:
-            at = self._place(_origin(request.url))
-        except InsecureTransport:
-            return None
-        if at is None or not (ours or at.named):
-            return None
-        replayable = not _is_one_shot(request)
-        return self._recovering(at, signed if ours else None, _answer(response), replayable=replayable)
+        return self._place_for(request, _key(request.url), _origin(request.url))
 
 
 def _key(url: Any) -> object:
-    """Return what tells one origin from another, from httpx's own parse: its properties cost four times as much."""
+    """Return what tells one origin from another."""
     try:
-        parts = url._uri_reference  # noqa: SLF001
-        return parts.scheme, parts.host, parts.port
+        parts = url._uri_reference  # httpx's own parse: its properties cost four times as much
     except AttributeError:
         return url.raw_scheme, url.raw_host, url.port
+    return parts.scheme, parts.host, parts.port
 
 
 def _origin(url: Any) -> Origin | None:
     return origin_of(url.scheme, url.raw_host.decode("ascii", "replace"), url.port)
 
 
-def _answer(response: Any) -> Answer:
-    headers = response.headers
-    return Answer(response.status_code, headers.get("Date"), headers.get("WWW-Authenticate"))
+def _would_block() -> ConfigurationError:
+    return ConfigurationError(
+        "no token is held, and to read the store would block this event loop: have the wrapper "
+        "drive async_auth_flow instead of auth_flow, or await atoken() first"
+    )
+
+
+class _Mending:
+    """One request on its way from a refused answer to the one that goes back.
+
+    httpx follows redirects below the flow, so that one send may bring several answers: the first
+    is the one to what was sent, the last came perhaps from another place.
+    """
+
+    def __init__(
+        self, auth: Any, place: Place, signed: Signed, stream: Any, start: int | None
+    ) -> None:
+        self._auth, self._place, self._signed = auth, place, signed
+        self._stream, self._start = stream, start
+        self.steps: Any = None
+        self.step: Step | None = None
+        self.response: Any = None
+
+    def take(self, sent: Any, response: Any) -> None:
+        """Judge the answer to what was sent, then that of the last hop that it led to."""
+        self.response = response
+        answers = [*response.history, response]
+        first = next((one for one in answers if one.request is sent), response)
+        if self.steps is None:
+            self._judge(first)
+        else:
+            self.step = reply(self.steps, answer_of(first))
+        if self.step is None and first is not response:
+            self._judge(response)
+
+    def _judge(self, response: Any) -> None:
+        self.close()
+        taken_up = self._auth._taken_up(self._place, self._signed, response, _origin)
+        if taken_up is None:
+            return
+        self._place, signed = taken_up
+        self.steps = self._auth._recovering(
+            self._place, signed, answer_of(response), replayable=self._is_rewound()
+        )
+        self.step = next(self.steps, None)
+
+    def at_once(self) -> Signed | None:
+        """Return what to sign with if nothing has to be waited for."""
+        return self.step.signed if isinstance(self.step, Send) else None
+
+    def resend(self, signed: Signed | None) -> Any:
+        """Return what to send, or None: the answer goes back."""
+        if signed is None or not self._is_rewound():
+            return None
+        self._signed = signed
+        return _resent(self.response, signed)
+
+    def _is_rewound(self) -> bool:
+        """Put the body back to where it stood: that of the request that was refused."""
+        stream = self.response.request.stream
+        if stream is self._stream:
+            return self._start is not None and _is_rewound(stream, self._start)
+        return _start_of(stream) is not None and stream.__class__ in _kept
+
+    def close(self) -> None:
+        """Leave the look, if any."""
+        if self.steps is not None:
+            self.steps.close()
+        self.steps = self.step = None
 
 
 # -- bodies
 
 
-def _is_one_shot(request: Any) -> bool:
-    """Whether the body can't be sent again: all but what is known to be whole each time it is iterated."""
-    stream = request.stream
-    kind = type(stream).__name__
-    if kind == "ByteStream":
-        _kept.add(type(stream))
-        return False
-    if kind in ("IteratorByteStream", "AsyncIteratorByteStream"):
-        return not isinstance(getattr(stream, "_stream", None), (list, tuple, bytes, bytearray))
-    if kind == "MultipartStream":
-        return not _is_whole(stream)
-    return True
+def _start_of(stream: Any) -> int | None:
+    """Return where a body begins that can be sent again; None for all but the known kinds."""
+    kind = type(stream)
+    if kind.__module__.partition(".")[0] not in _CLIENTS:
+        return None
+    if kind.__name__ == "ByteStream":
+        _kept.add(kind)
+        return 0
+    if kind.__name__ == "MultipartStream":
+        return 0 if _is_whole(stream) else None
+    if kind.__name__ != "IteratorByteStream":
+        return None
+    body = getattr(stream, "_stream", None)
+    return 0 if isinstance(body, (list, tuple, bytes, bytearray)) else position_of(body)
+
+
+def _is_rewound(stream: Any, start: int) -> bool:
+    if type(stream).__name__ == "MultipartStream":
+        return _is_whole(stream)  # httpx sends its files from their beginning, each time
+    body = getattr(stream, "_stream", None)
+    return isinstance(body, (list, tuple, bytes, bytearray)) or is_rewound(body, start)
 
 
 def _is_whole(multipart: Any) -> bool:
-    """Whether every file of a multipart body is in memory or can seek: httpx itself then sends it from its start."""
+    """Whether every file of a multipart body is in memory or can seek."""
     fields = getattr(multipart, "fields", None)
     if not isinstance(fields, (list, tuple)):
         return False
-    return all(_is_memory_or_seekable(getattr(one, "file", b"")) for one in fields)
-
-
-def _is_memory_or_seekable(file: Any) -> bool:
-    if isinstance(file, (str, bytes)):
-        return True
-    try:
-        return bool(file.seekable())
-    except (AttributeError, OSError, ValueError):
-        return False
+    files = [getattr(one, "file", b"") for one in fields]
+    return all(isinstance(one, (str, bytes)) or position_of(one) is not None for one in files)
 
 
 # -- the resend
 
 
 def _resent(response: Any, signed: Signed) -> Any:
-    """Return a copy of the refused request: the one it was redirected to, not the first of the chain."""
+    """Return a copy of the refused request: the one that it was redirected to, not the first."""
     old = response.request
-    new = type(old)(old.method, old.url, headers=old.headers, stream=old.stream, extensions=old.extensions)
+    new = type(old)(
+        old.method, old.url, headers=old.headers, stream=old.stream, extensions=old.extensions
+    )
     new.headers["Authorization"] = signed.header
     _take_cookies(new, response)
-    if type(old.stream).__name__ == "ByteStream":
+    if old.stream.__class__ in _kept:
         new.read()
     return new
 
 
 def _take_cookies(request: Any, response: Any) -> None:
     """Carry the 401's cookies into the resend, beside those that the request had."""
-    given = response.cookies
-    if not given:
-        return
     bare = type(request)(request.method, request.url)
-    given.set_cookie_header(bare)
-    fresh = _pairs(bare.headers.get("Cookie", ""))
-    if not fresh:
-        return
-    cookies = {**_pairs(request.headers.get("Cookie", "")), **fresh}
-    request.headers["Cookie"] = "; ".join(f"{name}={value}" if value is not None else name for name, value in cookies.items())
-
-
-def _pairs(header: str) -> dict[str, str | None]:
-    pairs: dict[str, str | None] = {}
-    for part in filter(None, map(str.strip, header.split(";"))):
-        name, equals, value = part.partition("=")
-        pairs[name] = value if equals else None
-    return pairs
+    response.cookies.set_cookie_header(bare)
+    fresh = bare.headers.get("Cookie")
+    if fresh:
+        written = request.headers.get_list("Cookie")
+        request.headers["Cookie"] = joined_cookies(*written, fresh)
 
 
 class _Withheld:
-    """A refused answer's body while the store is asked: at most 64 KiB read, for a second, undecoded."""
+    """A refused answer's body while the store is asked: a bounded part is read, undecoded."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
         self._stream = response.stream
+        self._client = client_of(response, "SyncByteStream")
         self._pieces: list[bytes] = []
         self._ended = False
         self._broken: Exception | None = None
@@ -260,6 +286,9 @@ class _Withheld:
     def read(self) -> None:
         """Read the bounded part."""
         until = time.monotonic() + READ_WITHIN
+        extensions = self._response.request.extensions
+        usual = extensions.get("timeout")
+        extensions["timeout"] = _hurried(usual)
         self._iterator = iter(self._stream)
         try:
             while self._wants_more(until):
@@ -270,6 +299,10 @@ class _Withheld:
                 self._pieces.append(piece)
         except Exception as error:  # noqa: BLE001  what is wrong with a refused body changes nothing
             self._broken = error
+        finally:
+            extensions["timeout"] = usual
+            if usual is None:
+                del extensions["timeout"]
         if self._ended:
             self._stream.close()
 
@@ -279,41 +312,46 @@ class _Withheld:
         self._iterator = self._stream.__aiter__()
         try:
             while self._wants_more(until):
-                piece = await within(anext(self._iterator, None), until - time.monotonic())
+                piece = await within(anext(self._iterator, None), READ_WITHIN)
                 if piece is None:
                     self._ended = True
                     break
                 self._pieces.append(piece)
-        except Exception as error:  # noqa: BLE001  what is wrong with a refused body changes nothing
+        except self._client.HTTPError as error:
             self._broken = error
+        except Exception:  # noqa: BLE001  what is wrong with a refused body changes nothing
+            request = self._response.request
+            self._broken = self._client.ReadTimeout(
+                "the body did not come in time", request=request
+            )
         if self._ended:
             await self._stream.aclose()
 
     def give_back(self) -> None:
         """Leave the response as if nothing had been read."""
-        self._response.stream = self._again(whole=True)
+        if self._iterator is not None:
+            rest = None if self._ended else self._iterator
+            self._replace(rest, self._broken)
 
-    def drop(self) -> None:
-        """Let the connection go; the client reads what was read."""
-        self._stream.close()
-        self._keep_read()
-
-    async def adrop(self) -> None:
-        """Let the connection go; the client reads what was read."""
-        await self._stream.aclose()
-        self._keep_read()
-
-    def _keep_read(self) -> None:
+    def let_go(self) -> None:
+        """Keep what was read: the client reads that before it sends again, and lets the rest go."""
         if "Content-Encoding" in self._response.headers:
             del self._response.headers["Content-Encoding"]  # a part, or a lie, can't be decoded
-        self._response.stream = self._again(whole=False)
+        self._replace(None, None)
 
-    def _again(self, *, whole: bool) -> Any:
-        module: Any = sys.modules[type(self._response).__module__.partition(".")[0]]
-        bases = (module.SyncByteStream, module.AsyncByteStream)
-        kind = _kinds.get(bases) or _kinds.setdefault(bases, type("Replayed", (_Replayed, *bases), {}))
-        rest = self._iterator if whole and not self._ended else None
-        return kind(self._pieces, rest, self._broken if whole else None, self._stream)
+    def _replace(self, rest: Any, broken: Exception | None) -> None:
+        bases = (self._client.SyncByteStream, self._client.AsyncByteStream)
+        kind = _kinds.get(bases)
+        if kind is None:
+            kind = _kinds[bases] = type("Replayed", (_Replayed, *bases), {})
+        self._response.stream = kind(self._pieces, rest, broken, self._stream)
+
+
+def _hurried(usual: Any) -> dict[str, Any]:
+    """Return a request's time limits with one for each piece of a refused answer's body."""
+    limits = dict(usual or {})
+    limits["read"] = min(READ_WITHIN, limits.get("read") or READ_WITHIN)
+    return limits
 
 
 _kinds: dict[tuple[type, ...], Any] = {}
@@ -322,8 +360,15 @@ _kinds: dict[tuple[type, ...], Any] = {}
 class _Replayed:
     """What was read of a body, then the rest of it, or what went wrong there."""
 
-    def __init__(self, pieces: list[bytes], rest: Any, broken: Exception | None, stream: Any) -> None:
+    def __init__(
+        self, pieces: list[bytes], rest: Any, broken: Exception | None, stream: Any
+    ) -> None:
         self._pieces, self._rest, self._broken, self._stream = pieces, rest, broken, stream
+
+    @property
+    def elapsed(self) -> Any:
+        """What httpx2 asks of a response's stream."""
+        return getattr(self._stream, "elapsed", None)
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._pieces
@@ -346,16 +391,3 @@ class _Replayed:
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-# -- errors
-
-
-def _as_the_clients(error: PartnerAuthError, request: Any) -> PartnerAuthError:
-    """Return the error as one of the client that made `request`; SDKs retry a connection error, and pass on others."""
-    client: Any = sys.modules.get(type(request).__module__.partition(".")[0])
-    if isinstance(error, ConfigurationError) or client is None:
-        return error
-    name = "ConnectError" if isinstance(error, SourceUnavailable) else "HTTPError"
-    base = getattr(client, name, None)
-    return error if base is None else raised_by_client(error, base, request)

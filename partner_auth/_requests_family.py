@@ -1,4 +1,4 @@
-"""The door for requests and its kin: `__call__` signs, a response hook mends. It adapts and decides nothing.
+"""The door for requests and its kin: `__call__` signs, a response hook mends. It decides nothing.
 
 It knows its client by the request that it is handed, so it imports none.
 """
@@ -11,26 +11,26 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from partner_auth._authenticator import Authenticator, reply
+from partner_auth._authenticator import reply
+from partner_auth._door import (
+    MOST_READ,
+    READ_WITHIN,
+    Door,
+    answer_of,
+    is_rewound,
+    joined_cookies,
+    position_of,
+)
 from partner_auth._origins import origin_of_url
 from partner_auth._places import Lease, Place
-from partner_auth._recovery import Answer
 from partner_auth._tokens import Signed
-from partner_auth.exceptions import (
-    ConfigurationError,
-    InsecureTransport,
-    PartnerAuthError,
-    SourceUnavailable,
-    raised_by_client,
-)
+from partner_auth.exceptions import ConfigurationError
 
-MOST_READ = 65_536
-READ_WITHIN = 1.0
 _IN_MEMORY = (str, bytes, bytearray, memoryview, type(None))
 
 
 class Hook:
-    """The response hook of one token: shared by all requests that carry it, and pickled as nothing."""
+    """The response hook of one token: shared by all requests that carry it, pickled as nothing."""
 
     __slots__ = ("auth", "place", "signed")
 
@@ -42,7 +42,7 @@ class Hook:
 
     def __call__(self, response: Any, **kwargs: Any) -> Any:
         """Return the answer, or the one that a resend brought."""
-        return self.auth._answered(self, response, kwargs)  # noqa: SLF001  its own other half
+        return self.auth._answered(self, response, kwargs)
 
     def __repr__(self) -> str:
         """Show no token."""
@@ -65,7 +65,7 @@ def _pass(response: Any, **_kwargs: Any) -> Any:
     return response
 
 
-class RequestsFamily(Authenticator):
+class RequestsFamily(Door):
     """The methods that requests and niquests call."""
 
     def __call__(self, request: Any) -> Any:
@@ -75,14 +75,15 @@ class RequestsFamily(Authenticator):
             CredentialError: no credential can be had; it is the client's own error too.
             InsecureTransport: the request goes over plain http; likewise.
         """
+        place: Place | None
         prefix, place = self._latest
         try:
             if not request.url.startswith(prefix):
                 place = self._place_asked(request)
                 if place is None:
                     return request
-            body, hooks = request.body, request.hooks["response"]
-        except (AttributeError, KeyError, TypeError):
+            body, hooks = request.body, request.hooks.get("response")
+        except (AttributeError, TypeError):
             raise _no_client_of_ours(request) from None
         lease = place.lease
         if (
@@ -91,37 +92,24 @@ class RequestsFamily(Authenticator):
             or self._now() >= lease.until
             or not lease.wall_from <= self._wall() < lease.wall_until
         ):
-            lease = self._lease_asked(request, place)
+            lease = self._lease_for(request, place, patient=not _notes_position(request))
         request.headers["Authorization"] = lease.header
         hook = lease.attachment or self._hook(place, lease)
         if hooks:
-            _hook_up(hooks, hook)
+            _hook_up(request, hook)
         else:
-            hooks.append(hook)
+            request.hooks["response"] = [hook]
         return request
 
     def _place_asked(self, request: Any) -> Place | None:
         url: str = request.url
         prefix = url[: url.find("/", 8) + 1]
-        error: PartnerAuthError
-        try:
-            place = self._known.get(prefix) or self._remember(prefix, origin_of_url(url))
-        except InsecureTransport as insecure:
-            error = insecure
-        else:
-            if place is not None and prefix:
-                self._latest = prefix, place
-            return place
-        raise _as_the_clients(error, request)
-
-    def _lease_asked(self, request: Any, place: Place) -> Lease:
-        patient = not isinstance(request.body, _IN_MEMORY) and not _notes_position(request)
-        error: PartnerAuthError
-        try:
-            return self._lease(place, patient=patient)
-        except PartnerAuthError as failed:
-            error = failed
-        raise _as_the_clients(error, request)
+        if not prefix:  # a URL without a path has no beginning that another could not share
+            return self._place_for(request, url, origin_of_url(url))
+        place = self._known.get(prefix) or self._place_for(request, prefix, origin_of_url(url))
+        if place is not None:
+            self._latest = prefix, place
+        return place
 
     def _hook(self, place: Place, lease: Lease) -> Hook:
         hook = lease.attachment = Hook(self, place, lease.signed)
@@ -130,186 +118,166 @@ class RequestsFamily(Authenticator):
     # -- the answer
 
     def _answered(self, hook: Hook, response: Any, kwargs: dict[str, Any]) -> Any:
-        if hasattr(response, "__await__") or hasattr(getattr(response, "connection", None), "__aenter__"):
+        connection = getattr(response, "connection", None)
+        if hasattr(response, "__await__") or hasattr(connection, "__aenter__"):
             raise _sync_in_async()
-        status = response.status_code
-        if status not in self._rejects:
-            if hook.place.troubled and _carries(response.request, hook.signed):
-                self._note(hook.place, hook.signed, status)
+        if response.status_code not in self._rejects and not hook.place.troubled:
             return response
-        place = self._place_at(response.request)
-        if place is None:
-            return response
-        signed = hook.signed if _carries(response.request, hook.signed) else None
-        if signed is None and not place.named:
-            return response
-        return self._mended(response, place, signed, kwargs)
+        if response.request is None:  # made by an adapter of the user's, for a request of ours
+            return self._mended(response, hook.place, hook.signed, kwargs)
+        taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
+        return response if taken_up is None else self._mended(response, *taken_up, kwargs)
 
-    def _place_at(self, request: Any) -> Place | None:
-        try:
-            return self._place(origin_of_url(request.url))
-        except InsecureTransport:
-            return None
-
-    def _mended(self, response: Any, place: Place, signed: Signed | None, kwargs: dict[str, Any]) -> Any:
-        first, refused = response, []
-        replayable = _can_resend(response)
-        steps = self._recovering(place, signed, _answer(response), replayable=replayable)
+    def _mended(
+        self, response: Any, place: Place, signed: Signed | None, kwargs: dict[str, Any]
+    ) -> Any:
+        refused: list[Any] = []
+        steps = self._recovering(
+            place, signed, answer_of(response), replayable=_can_be_resent(response)
+        )
         try:
             step = next(steps, None)
             while step is not None:
                 body = _Withheld(response)
                 send = self._until_send(steps, step)
-                if send is None:
+                if send is None or not _is_rewound(response.request):
                     body.give_back()
                     break
                 body.drop()
                 refused.append(response)
-                response = _resent(response, send, kwargs, refused)
                 signed = send
-                step = reply(steps, _answer(response))
+                response = _resent(response, send, kwargs)
+                step = reply(steps, answer_of(response))
+        except BaseException:
+            response.close()  # a pool would wait for its connection for ever
+            raise
         finally:
             steps.close()
-        if response is not first and signed is not None and response.is_redirect:
-            # the session follows from the request that it holds, not from the resent one
-            first.request.headers["Authorization"] = signed.header
-            _hook_up(first.request.hooks["response"], Hook(self, place, signed))
+        if refused:
+            response.history = [*response.history, *refused]
+            if signed is not None and response.is_redirect:
+                _go_on_from(refused[0].request, Hook(self, place, signed))
         return response
 
 
-def _answer(response: Any) -> Answer:
-    headers = response.headers
-    return Answer(response.status_code, headers.get("Date"), headers.get("WWW-Authenticate"))
+def _go_on_from(request: Any, hook: Hook) -> None:
+    """Put the new token into the request that the session holds: it follows a redirect from it."""
+    request.headers["Authorization"] = hook.signed.header
+    _hook_up(request, hook)
 
 
-def _carries(request: Any, signed: Signed) -> bool:
-    return bool(request.headers.get("Authorization") == signed.header)
-
-
-def _hook_up(listed: list[Any], hook: Any) -> None:
-    """Put our hook first, so that the user's see the final answer; in place of one that is there already."""
-    for index, other in enumerate(listed):
-        if type(other) is Hook:
-            listed[index] = hook
-            return
-    listed.insert(0, hook)
+def _hook_up(request: Any, hook: object) -> None:
+    """Put our hook first, in place of an older one: the user's see the final answer."""
+    listed = request.hooks["response"]
+    others = [listed] if callable(listed) else [one for one in listed if type(one) is not Hook]
+    request.hooks["response"] = [hook, *others]
 
 
 # -- bodies
 
 
 def _notes_position(request: Any) -> bool:
-    """Note where a seekable body stands, as requests does for its redirects; False: it can't be sent again."""
-    body = request.body
-    try:
-        if not body.seekable():
-            return False
-        request._body_position = body.tell()  # noqa: SLF001  requests' own name for it; copies keep it
-    except (AttributeError, OSError, ValueError):
-        return False
-    return isinstance(request._body_position, int)  # noqa: SLF001
-
-
-def _can_resend(response: Any) -> bool:
-    request = response.request
-    if not callable(getattr(getattr(response, "connection", None), "send", None)):
-        return False
+    """Note where a body stands, as requests does for redirects; False: it can't be sent again."""
     if isinstance(request.body, _IN_MEMORY):
         return True
-    return isinstance(getattr(request, "_body_position", None), int) and _rewound(request)
-
-
-def _rewound(request: Any) -> bool:
-    if isinstance(request.body, _IN_MEMORY):
-        return True
-    try:
-        request.body.seek(request._body_position)  # noqa: SLF001
-    except (AttributeError, OSError, ValueError):
+    position = position_of(request.body)
+    if position is None:
         return False
+    request._body_position = position  # requests' own name for it; copies keep it
     return True
+
+
+def _can_be_resent(response: Any) -> bool:
+    sender = getattr(getattr(response, "connection", None), "send", None)
+    return callable(sender) and _is_rewound(response.request)
+
+
+def _is_rewound(request: Any) -> bool:
+    if isinstance(request.body, _IN_MEMORY):
+        return True
+    return is_rewound(request.body, getattr(request, "_body_position", None))
 
 
 # -- the resend
 
 
-def _resent(response: Any, signed: Signed, kwargs: dict[str, Any], refused: list[Any]) -> Any:
+def _resent(response: Any, signed: Signed, kwargs: dict[str, Any]) -> Any:
     request = response.request.copy()
     request.headers["Authorization"] = signed.header
     _take_cookies(request, response)
-    _rewound(request)
     began = time.perf_counter()
     again = response.connection.send(request, **kwargs)
     again.elapsed = timedelta(seconds=time.perf_counter() - began)
     again.request = request
-    again.history = [*again.history, *refused]
     return again
 
 
 def _take_cookies(request: Any, response: Any) -> None:
-    """Carry the 401's cookies into the resend; a Cookie header that the caller wrote stays."""
-    cookies = sys.modules.get(type(response.request).__module__.partition(".")[0] + ".cookies")
-    jar = request._cookies  # noqa: SLF001  where requests keeps what its header is made of
-    if cookies is None or jar is None:
+    """Carry the 401's cookies into the resend, beside those of a header that the caller wrote."""
+    cookies: Any = sys.modules.get(type(request).__module__.partition(".")[0] + ".cookies")
+    if cookies is None:
         return
-    written = request.headers.get("Cookie")
-    if written is not None and written != cookies.get_cookie_header(jar, _bare(request)):
-        return
+    jar = request._cookies  # where requests keeps what its header is made of
+    if jar is None:
+        jar = request._cookies = cookies.RequestsCookieJar()
+    header = request.headers.pop("Cookie", None)
+    from_jar = cookies.get_cookie_header(jar, request)
     cookies.extract_cookies_to_jar(jar, response.request, response.raw)
-    request.headers.pop("Cookie", None)
-    request.prepare_cookies(jar)
-
-
-def _bare(request: Any) -> Any:
-    copied = request.copy()
-    copied.headers.pop("Cookie", None)
-    return copied
+    fresh = cookies.get_cookie_header(jar, request)
+    written = "" if header is None or header == from_jar else header
+    joined = joined_cookies(written, fresh or "", written)
+    if joined:
+        request.headers["Cookie"] = joined
 
 
 class _Withheld:
-    """A refused answer's body while the store is asked: at most 64 KiB read, for a second, undecoded."""
+    """A refused answer's body while the store is asked: a bounded part is read, undecoded."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
         self._raw = raw = response.raw
         self._data, self._ended, self._taken = bytearray(), False, False
+        self._broken: Exception | None = None
         # recorders and stubs bring a raw of their own: it is left alone
-        if type(raw).__module__.partition(".")[0] == "urllib3" and hasattr(raw, "read1") and not raw.closed:
+        kind = type(raw).__module__.partition(".")[0]
+        if kind == "urllib3" and hasattr(raw, "read1") and not raw.closed:
             self._taken = True
             self._read()
 
     def _read(self) -> None:
         until = time.monotonic() + READ_WITHIN
-        sock = getattr(getattr(self._raw, "connection", None), "sock", None)
-        usual = sock.gettimeout() if sock is not None else None
+        sock = _socket_below(self._raw)
+        usual = None if sock is None else sock.gettimeout()
         try:
-            while len(self._data) < MOST_READ and (left := until - time.monotonic()) > 0:
-                if sock is not None:  # a silent body would else wait for as long as the client does
-                    sock.settimeout(left if usual is None else min(left, usual))
+            if sock is not None:  # else a silent body would hold this up for as long as the client
+                sock.settimeout(READ_WITHIN if usual is None else min(READ_WITHIN, usual))
+            while len(self._data) < MOST_READ and time.monotonic() < until:
                 piece = self._raw.read1(MOST_READ - len(self._data), decode_content=False)
                 if not piece:
                     self._ended = True
                     break
                 self._data += piece
-        except Exception:  # noqa: BLE001  what is wrong with a refused body changes nothing
-            self._ended = False
+        except Exception as error:  # noqa: BLE001  whatever it is
+            self._broken = error  # changes nothing, unless the caller reads as far
         _restore_timeout(sock, usual)
 
     def give_back(self) -> None:
         """Leave the response as if nothing had been read."""
         if self._taken:
-            self._replace(_Joined(bytes(self._data), None if self._ended else self._raw), whole=True)
+            rest = None if self._ended else self._raw
+            self._replace(_Joined(bytes(self._data), rest, self._broken))
 
     def drop(self) -> None:
-        """Let the connection go, back to the pool if the body was read to its end; keep what was read."""
+        """Let the connection go, back to the pool if it can be used again; keep what was read."""
         if not self._taken:
             self._response.close()
             return
         if not self._ended:
             self._raw.close()
         self._raw.release_conn()
-        self._replace(io.BytesIO(bytes(self._data)), whole=False)
+        self._replace(io.BytesIO(bytes(self._data)))
 
-    def _replace(self, body: Any, *, whole: bool) -> None:
+    def _replace(self, body: Any) -> None:
         old = self._raw
         self._response.raw = type(old)(
             body=body,
@@ -319,10 +287,16 @@ class _Withheld:
             reason=old.reason,
             preload_content=False,
             decode_content=False,
-            original_response=old._original_response,  # noqa: SLF001  where requests looks for cookies
-            enforce_content_length=whole and not self._ended,
-            request_method=getattr(old, "_request_method", None) or self._response.request.method,
+            original_response=old._original_response,  # where requests looks for cookies
+            enforce_content_length=False,  # whoever read the old one did
+            request_method=self._response.request.method,
         )
+
+
+def _socket_below(raw: Any) -> Any:
+    """Return the socket; an answer that ends its connection has taken it out of there."""
+    sock = getattr(getattr(raw, "connection", None), "sock", None)
+    return sock or getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
 
 
 def _restore_timeout(sock: Any, usual: float | None) -> None:
@@ -335,16 +309,18 @@ def _restore_timeout(sock: Any, usual: float | None) -> None:
 
 
 class _Joined(io.RawIOBase):
-    """What was read of a body, then the rest of it."""
+    """What was read of a body, then the rest of it, or what went wrong there."""
 
-    def __init__(self, read: bytes, rest: Any) -> None:
-        self._read, self._rest = io.BytesIO(read), rest
+    def __init__(self, read: bytes, rest: Any, broken: Exception | None) -> None:
+        self._read, self._rest, self._broken = io.BytesIO(read), rest, broken
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         piece = self._read.read(len(buffer))
+        if not piece and self._broken is not None:
+            raise self._broken
         if not piece and self._rest is not None:
             piece = self._rest.read1(len(buffer), decode_content=False)
         buffer[: len(piece)] = piece
@@ -363,23 +339,16 @@ class _Joined(io.RawIOBase):
 # -- errors
 
 
-def _as_the_clients(error: PartnerAuthError, request: Any) -> PartnerAuthError:
-    """Return the error as one of the client that made `request`."""
-    client: Any = sys.modules.get(type(request).__module__.partition(".")[0])
-    if isinstance(error, ConfigurationError) or client is None:
-        return error
-    name = "ConnectionError" if isinstance(error, SourceUnavailable) else "RequestException"
-    base = getattr(client, name, None)
-    return error if base is None else raised_by_client(error, base, request)
-
-
 def _no_client_of_ours(request: Any) -> ConfigurationError:
     kind = f"{type(request).__module__}.{type(request).__qualname__}"
     return ConfigurationError(
-        f"a {kind} can't be signed here: this client took PartnerAuth for a plain function, so no 401 would be mended; "
-        "use the PartnerAuth of partner_auth's module for it (partner_auth.requests, .httpx, .httpx2)"
+        f"a {kind} can't be signed here: this client took PartnerAuth for a plain function, so no "
+        "401 would be mended; use the PartnerAuth of partner_auth's module for it "
+        "(partner_auth.requests, .httpx, .httpx2)"
     )
 
 
 def _sync_in_async() -> ConfigurationError:
-    return ConfigurationError("an asynchronous session took a synchronous PartnerAuth: use AsyncPartnerAuth")
+    return ConfigurationError(
+        "an asynchronous session took a synchronous PartnerAuth: use AsyncPartnerAuth"
+    )
