@@ -62,20 +62,20 @@ def _token() -> Secret | None:
 
     AWS_SESSION_TOKEN is its token in a Lambda function; elsewhere it may be anybody's.
     """
-    told = os.environ.get("AWS_TOKEN")
+    told = os.environ.get("AWS_TOKEN") or ""
     if not told and not os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
-        told = f"file://{_INSTALLED}" if _INSTALLED.is_file() else None
+        told = _read(_INSTALLED)
     for name in ("AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):
-        told = told or os.environ.get(name)
-    if told and told.startswith("file://"):
-        told = _read(told.removeprefix("file://"))
-    told = (told or "").strip()
-    return Secret(told) if told.isascii() and told.isprintable() and told else None
+        told = told or os.environ.get(name) or ""
+    if told.startswith("file://"):
+        told = _read(Path(told.removeprefix("file://")))
+    told = told.strip()
+    return Secret(told) if told and told.isascii() and told.isprintable() else None
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     try:
-        with Path(path).open(encoding="ascii") as file:
+        with path.open(encoding="ascii") as file:
             return file.read(_TOKEN_LIMIT)
     except (OSError, ValueError):
         return ""
@@ -85,7 +85,7 @@ def _get(
     call: Call, port: int, token: Secret, deadline: Deadline, *, fresh: bool
 ) -> Answer | Failure | OSError:
     import http.client
-    from urllib.parse import quote, urlencode
+    from urllib.parse import urlencode
 
     query = {
         "secretId": call.parameters["SecretId"],
@@ -95,10 +95,10 @@ def _get(
     try:
         connection.connect()
         connection.sock.settimeout(deadline.seconds * READ)
-        path = f"/secretsmanager/get?{urlencode(query, quote_via=quote)}"
+        path = f"/secretsmanager/get?{urlencode(query)}"
         connection.request("GET", path, headers={_HEADER: str(token.reveal())})
         response = connection.getresponse()
-        return _answer(call, response.status, Secret(response.read(_LIMIT + 1)))
+        return _answer(call, response.status, Secret(response.read(_LIMIT)))
     except OSError as error:
         return error
     except http.client.HTTPException:
@@ -139,11 +139,8 @@ def _unpacked(said: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parsed(body: Secret) -> Mapping[str, Any] | None:
-    content = body.encoded()
-    if len(content) > _LIMIT:
-        return None
     try:
-        said = json.loads(content)
+        said = json.loads(body.encoded())
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import sys
 import threading
 import time
@@ -255,6 +256,29 @@ def test_a_port_that_is_none_is_a_wrong_setting(agent, source, monkeypatch, refu
     assert "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT" in str(error)
 
 
+def test_a_port_where_no_http_is_spoken_is_malformed(agent, source, monkeypatch, refusal):
+    """Somebody else has the agent's port."""
+
+    def speak():
+        with listening.accept()[0] as connection:
+            connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+            connection.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv(
+            "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", str(listening.getsockname()[1])
+        )
+        threading.Thread(target=speak, daemon=True).start()
+        assert refusal(SourceUnavailable, source.fetch).reason == "malformed"
+
+
+def test_an_odd_date_is_no_date(agent, source):
+    """It only decides about an order."""
+    agent.put("AWSCURRENT", document(K1), created="soon")
+    agent.put("AWSPENDING", document(K2), created="later")
+    assert [one.secret_key.reveal() for one in source.alternates()] == [K2]
+
+
 def test_neither_redirects_nor_proxies_are_followed(agent, source, liar, monkeypatch):
     """The token goes to the loopback and nowhere else."""
     agent.put("AWSCURRENT", document(K1))
@@ -291,8 +315,9 @@ def test_an_agent_that_hangs_ends_by_the_timeout(agent, liar, reply):
 
 def test_what_is_kept_is_small_enough_for_the_largest_secret(agent, source):
     """A secret of 64 KiB, with each character escaped, is not cut off."""
-    agent.put("AWSCURRENT", json.dumps({"client_id": "a", "secret_key": "k" * 60_000}))
-    assert len(source.fetch().secret_key.reveal()) == 60_000
+    secret = json.dumps({"client_id": "a", "secret_key": "é" * 30_000}, ensure_ascii=False)
+    agent.put("AWSCURRENT", secret)
+    assert len(source.fetch().secret_key.reveal()) == 30_000
 
 
 def test_no_thread_is_left_after_a_read(agent, source):

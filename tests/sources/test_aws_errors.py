@@ -1,5 +1,6 @@
 """AWS's refusals: what each means, whose fault it is, and how long it may take to find out."""
 
+import threading
 import time
 
 import boto3
@@ -166,7 +167,8 @@ RAISED = {
     "STS denies": (client_error("AccessDenied", "AssumeRoleWithWebIdentity"), "identity"),
     "STS doubts": (client_error("InvalidIdentityToken", "AssumeRole"), "identity"),
     "STS throttles": (client_error("Throttling", "AssumeRole"), "throttled"),
-    "STS is down": (client_error("InternalFailure", "AssumeRole", status=500), "unreachable"),
+    "STS is down": (client_error("Whatever", "AssumeRole", status=500), "unreachable"),
+    "STS fails": (client_error("InternalFailure", "AssumeRole"), "unreachable"),
     "no region": (B.NoRegionError(), "wrong setting"),
     "odd region": (B.InvalidRegionError(region_name="x y"), "wrong setting"),
     "no profile": (B.ProfileNotFound(profile="x"), "wrong setting"),
@@ -408,6 +410,39 @@ def test_other_sources_profit_from_the_new_session(aws, liar, monkeypatch):
     before = len(liar.requests)
     sources[2].fetch()
     assert len(liar.requests) == before + 1
+
+
+def test_a_read_that_fails_late_uses_the_session_made_meanwhile(aws, liar, monkeypatch, tmp_path):
+    """Of two reads that meet expired credentials one makes the new Session, and both end well."""
+    aws.create(document(K1))
+    lose_credentials(monkeypatch)
+    shared = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    credentials = "[default]\naws_access_key_id = {}\naws_secret_access_key = x\n"
+    shared.write_text(credentials.format("OLDKEY"))
+    expired = expired_for("OLDKEY", aws.endpoint)
+    arrived, late = threading.Event(), threading.Event()
+
+    def answer(request):
+        if len(liar.requests) == 1:
+            arrived.set()
+            late.wait(5)
+        return expired(request)
+
+    liar.answer = answer
+    first, second = (AwsSecretsManagerSource(NAME, endpoint_url=liar.url) for _ in range(2))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(first.fetch()))
+    thread.start()
+    assert arrived.wait(5)
+    shared.write_text(credentials.format("NEWKEY"))
+    held = second.fetch()
+    account = second._account
+    session = account._session
+    late.set()
+    thread.join()
+    assert [held.client_id, *(one.client_id for one in found)] == ["acme", "acme"]
+    assert account._session is session
 
 
 def test_a_lasting_identity_error_does_not_make_sessions_without_end(aws, liar, monkeypatch):
