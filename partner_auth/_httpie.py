@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import TYPE_CHECKING
 
 from httpie.plugins import AuthPlugin
+
+from partner_auth.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from partner_auth.requests import PartnerAuth
@@ -26,4 +30,10 @@ class PartnerPlugin(AuthPlugin):  # type: ignore[misc]  # HTTPie ships no types
         del username, password  # HTTPie's signature; `auth_parse` says that there are none
         from partner_auth.requests import PartnerAuth
 
-        return PartnerAuth(self.raw_auth or None)
+        # HTTPie shows each error itself; without a handler Python would write our log beside it.
+        logging.getLogger("partner_auth").addHandler(logging.NullHandler())
+        try:
+            return PartnerAuth(self.raw_auth or None)
+        except ConfigurationError as error:
+            sys.stderr.write(f"http: error: {error}\n")
+        sys.exit(1)  # else HTTPie shows a traceback, for it is still reading its arguments

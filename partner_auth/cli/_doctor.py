@@ -12,10 +12,10 @@ from partner_auth.cli._output import console, say, wrapped
 from partner_auth.cli._parser import Command, Parser, add_source, add_url
 
 _HELP = """\
-Find out why the partner says "Invalid Token", "Token Expired" or "Unauthorized":
-packages, variables, store, secret, key, token, clock, URL, proxy, and a live
-request that shows which secret the partner accepts: the current one, the
-pending one, the previous one.
+Find out why the partner says "Invalid Token", "Token Expired" or
+"Unauthorized": packages, variables, store, secret, key, token, clock, URL,
+proxy, and a live request that shows which secret the partner accepts: the
+current one, the pending one, the previous one.
 
 Each line is ok, a warning or a failure, with its reason and what to do. No
 secret and no token is shown, so the report can go into a ticket. With a URL it

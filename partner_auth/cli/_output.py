@@ -50,7 +50,8 @@ def console() -> Console | None:
         return None
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, width=width())
+    colours = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(color_system=colours, highlight=False, markup=False, emoji=False, width=width())
 
 
 def printable(text: str, longest: int = 200) -> str:

@@ -22,7 +22,8 @@ users of the machine can read the list of processes."""
 _EXAMPLES = """\
 examples:
   partner-auth doctor --url https://api.partner.example/portfolio
-  curl -H "Authorization: Bearer $(partner-auth token)" https://api.partner.example/
+  curl -H "Authorization: Bearer $(partner-auth token)" \\
+    https://api.partner.example/portfolio
 
 exit codes: 0 all is well, 1 a failure, 2 the command line was wrong"""
 # What argparse quotes in its messages may be a secret in the wrong place.

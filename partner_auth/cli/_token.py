@@ -21,7 +21,8 @@ Exit codes: 0 printed, 1 no token could be had (the reason is on stderr),
 2 the command line was wrong.
 
 examples:
-  curl -H "Authorization: Bearer $(partner-auth token)" https://api.partner.example/
+  curl -H "Authorization: Bearer $(partner-auth token)" \\
+    https://api.partner.example/portfolio
   partner-auth token --source vault://secret/partner/acme
   partner-auth token --json | jq .expires_at"""
 

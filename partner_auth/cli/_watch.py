@@ -42,7 +42,7 @@ command line was wrong.
 examples:
   partner-auth watch
   partner-auth watch --url https://api.partner.example/portfolio --every 1
-  partner-auth watch --json --times 10 | jq -c 'select(.event == "RequestRejected")'"""
+  partner-auth watch --json | jq -c 'select(.event == "CredentialRotated")'"""
 
 _NAMES = {
     "CredentialFetched": "read",
