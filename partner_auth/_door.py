@@ -126,6 +126,7 @@ def as_the_clients(error: PartnerAuthError, request: object) -> PartnerAuthError
     for connection, base in (
         ("ConnectError", "HTTPError"),
         ("ConnectionError", "RequestException"),
+        ("ClientConnectionError", "ClientError"),
     ):
         client = client_of(request, connection)
         if client is not None:
