@@ -60,7 +60,8 @@ def judged(answer: Answer, rejects: Container[int]) -> str:
     return UNDECIDED if answer.status in _UNDECIDED or answer.status >= 500 else ACCEPTED  # noqa: PLR2004
 
 
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# One without an end takes all: else each quotation mark in it would be tried as a beginning.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?$)', re.DOTALL)
 _SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s+[A-Za-z])")
 _SCOPE = re.compile(r"\berror\s*=\s*insufficient_scope(?![A-Za-z0-9_-])")
 
@@ -69,11 +70,16 @@ def lacks_scope(challenge: str | None) -> bool:
     """Whether a challenge is `Bearer error="insufficient_scope"` (RFC 6750 §3.1): about rights, not the token."""
     if not challenge or "insufficient_scope" not in challenge:
         return False
-    plain = _QUOTED.sub(lambda m: m[1] if m[1] == "insufficient_scope" else "x", challenge[:_LONGEST_CHALLENGE])
+    plain = _QUOTED.sub(_unquoted, challenge[:_LONGEST_CHALLENGE])
     parts = _SCHEME.split(plain)
     return any(
         scheme.lower() == "bearer" and _SCOPE.search(rest) for scheme, rest in zip(parts[1::2], parts[2::2], strict=True)
     )
+
+
+def _unquoted(text: re.Match[str]) -> str:
+    """Keep of a quoted text only what is looked for: names and commas in it mean nothing."""
+    return "insufficient_scope" if text[0] == '"insufficient_scope"' else "x"
 
 
 class Recovery:

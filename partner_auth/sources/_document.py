@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -140,8 +141,8 @@ def _is_json(text: str) -> bool:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = names_for_message({name for name in names if names.count(name) > 1})
+        times = Counter(name for name, _ in pairs)
+        twice = names_for_message({name for name in times if times[name] > 1})
         raise CredentialInvalid(f"its JSON has a field more than once: {twice}")
     return values
 

@@ -168,19 +168,22 @@ def _check_location(scheme: str, location: str) -> None:
     decoded = unquote(location)
     if not decoded.isprintable():
         raise _NoURL("a source URL holds no control characters, not in escapes either")
-    if not _ARN.match(decoded) and _userinfo(scheme).match(decoded):
+    if not _ARN.match(decoded) and _has_userinfo(scheme, decoded):
         raise _NoURL(
             f"a {scheme}:// URL holds a user or password before @: secrets don't belong there"
         )
 
 
-def _userinfo(scheme: str) -> re.Pattern[str]:
-    """Return what no location of this scheme begins with, unless somebody puts a secret there."""
+def _has_userinfo(scheme: str, location: str) -> bool:
+    """Whether it begins as no location of this scheme does, unless somebody puts a secret there."""
+    first = location.partition("/")[0]
     if scheme not in _MODULES:
-        return re.compile(r"[^/]*:[^/]*@")
+        return ":" in first.rpartition("@")[0]
     # An AWS name may have an @ but no colon. A mount, file or variable has no @ in its first part,
-    # so what stands before it may be a token.
-    return re.compile(r"[^/]*:.*@" if scheme.startswith("aws-") else r"[^/]*(:.*)?@")
+    # so what stands before it may be a token; nor has it a colon there, before a password with a /.
+    before, colon, after = location.partition(":")
+    is_password = bool(colon) and "/" not in before and "@" in after
+    return is_password or (not scheme.startswith("aws-") and "@" in first)
 
 
 def _params(query: str) -> dict[str, str]:
