@@ -57,7 +57,9 @@ def partner(case: Case) -> Iterator[Finding]:
     current = Trial("the current secret", case.credential, OK, "")
     first, signed = _send(case, current, 0.0)
     if isinstance(first, Exception):
-        yield fail("connection", *trouble(first))
+        reason, remedy = trouble(first)
+        through = f" (through the proxy {case.proxy})" if case.proxy else ""
+        yield fail("connection", reason + through, remedy)
         return
     yield ok("connection", f"the partner answered in {first.took * 1000:.0f} ms")
     yield _clock(first)

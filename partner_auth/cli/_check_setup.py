@@ -140,7 +140,7 @@ def proxies(case: Case) -> Iterator[Finding]:
         yield ok("proxy", "none on the way")
         return
     parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")  # may hold a password
-    where = printable(f"{parts.hostname}:{parts.port or 'its default port'}")
+    where = case.proxy = printable(f"{parts.hostname}:{parts.port or 'its default port'}")
     if origin.scheme == "http":
         reason = f"a request to this very machine goes through {where}, which can read the token"
         yield warn("proxy", reason, f"set NO_PROXY={origin.host}")

@@ -114,7 +114,7 @@ def _summaries(parser: Parser) -> list[tuple[str, str]]:
 
 def _plain(text: str) -> str:
     """Leave out what zsh's `_arguments` takes for its own signs."""
-    return text.translate(str.maketrans("[]:", "(),"))
+    return text.translate(str.maketrans("[]", "()"))
 
 
 def _quoted(text: str) -> str:

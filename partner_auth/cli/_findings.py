@@ -49,6 +49,7 @@ class Case:
     alternates: list[Credential] = field(default_factory=list)
     signs: bool = False  # a token could be made
     may_send: bool = False  # the URL is one that a token may go to
+    proxy: str = ""  # the one on the way there
     accepted: str = ""  # what the partner took, in words
     accepts_as_stored: bool = False
 

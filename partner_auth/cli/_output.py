@@ -17,7 +17,7 @@ WIDTH, NARROWEST, WIDEST = 80, 40, 100
 
 def say(text: str = "") -> None:
     """Write a line of a result, at once: who reads a pipe wants it now."""
-    print(text, flush=True)
+    print(f"{text}\n", end="", flush=True)  # one write: events come from several threads
 
 
 def complain(text: str) -> None:

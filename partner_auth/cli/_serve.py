@@ -92,7 +92,7 @@ class Play:
             "partner": ("the partner changes first; the store knows it as next", self._partner),
             "store": ("the store follows", self._follow),
             "reject": ("the partner refuses every token", server.reject),
-            "restore": ("end that", server.restore),
+            "restore": ("the partner takes tokens again", server.restore),
             "skew": ("set the partner's clock: skew 300", lambda: None),
         }
 

@@ -22,7 +22,6 @@ from partner_auth.events import (
     RequestResent,
     ServedStale,
     SourceFailed,
-    TokenSigned,
 )
 from partner_auth.exceptions import CredentialError
 
@@ -44,10 +43,10 @@ examples:
   partner-auth watch --url https://api.partner.example/portfolio --every 1
   partner-auth watch --json | jq -c 'select(.event == "CredentialRotated")'"""
 
+# A token signed is news for a program alone, by --json.
 _NAMES = {
     "CredentialFetched": "read",
     "CredentialRotated": "rotated",
-    "TokenSigned": "signed",
     "RequestResent": "resent",
     "RequestRejected": "refused",
     "ServedStale": "stale",
@@ -63,7 +62,7 @@ def add_options(parser: Parser) -> None:
     add_url(parser, "send a signed GET there each time, in place of a read of the store")
     add_source(parser)
     parser.add_argument(
-        "--every", type=an_interval, default=5.0, metavar="SECONDS", help="(default: 5)"
+        "--every", type=an_interval, default=5.0, metavar="SECONDS", help="the pause (default: 5)"
     )
     parser.add_argument("--times", type=a_count, metavar="N", help="end after so many")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line")
@@ -118,6 +117,8 @@ def _outcome(answer: Reply | Exception) -> str:
 
 
 def _tell(kind: str, _told: dict[str, object], words: str) -> None:
+    if kind not in _NAMES:
+        return
     head = f"{datetime.now(UTC):%H:%M:%SZ}  {_NAMES[kind]:<8} "
     say(wrapped(words, head, " " * len(head)))
 
@@ -142,8 +143,6 @@ def _words(event: Event) -> str:
         case CredentialRotated():
             where = f" at {event.origin}" if event.origin else ""
             return f"version {event.previous_version!r} -> {event.version!r}{where}"
-        case TokenSigned():
-            return f"with version {event.version!r}, until {event.expires_at:%H:%M:%SZ}"
         case RequestResent():
             return f"with version {event.version!r} ({event.why}), send {event.sends}"
         case RequestRejected():

@@ -17,7 +17,8 @@ NAMES = [command.name for command in COMMANDS]
 SHELLS = [name for name in ("bash", "zsh", "fish") if shutil.which(name)]
 OPTIONS = {"bash": "--norc", "zsh": "-f", "fish": "--no-config"}
 ASKING = {
-    "bash": 'eval "$SCRIPT"; COMP_WORDS=(partner-auth do); COMP_CWORD=1; _partner_auth; echo $COMPREPLY',
+    "bash": 'eval "$SCRIPT"; COMP_WORDS=(partner-auth do); COMP_CWORD=1; _partner_auth; '
+    "echo $COMPREPLY",
     "zsh": 'autoload -Uz compinit; compinit -u -D; eval "$SCRIPT"; print $_comps[partner-auth]',
     "fish": "eval $SCRIPT; complete -C 'partner-auth do'",
 }

@@ -224,6 +224,13 @@ def test_nobody_listens(doctor, partner_server, store):
     assert report.code == 1
 
 
+def test_a_proxy_that_does_not_answer_is_named(doctor, store, monkeypatch):
+    """Nobody listens there; the partner is not at fault."""
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@127.0.0.1:9")
+    reason = doctor()["connection"]["reason"]
+    assert reason == "nobody listens at that host and port (through the proxy 127.0.0.1:9)"
+
+
 def test_a_host_that_is_not_known(doctor, store, monkeypatch):
     """The name is at fault, or DNS."""
 
