@@ -50,8 +50,13 @@ def console() -> Console | None:
         return None
     from rich.console import Console
 
-    colours = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(color_system=colours, highlight=False, markup=False, emoji=False, width=width())
+    return Console(
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width(),
+    )
 
 
 def printable(text: str, longest: int = 200) -> str:
