@@ -7,8 +7,8 @@ generator of ours beyond the one that httpx asks for.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import Any, Self
 
 from partner_auth._authenticator import reply
 from partner_auth._door import (
@@ -330,21 +330,23 @@ class _Withheld:
     def give_back(self) -> None:
         """Leave the response as if nothing had been read."""
         if self._iterator is not None:
-            rest = None if self._ended else self._iterator
-            self._replace(rest, self._broken)
+            self._replace(whole=True)
 
     def let_go(self) -> None:
-        """Keep what was read: the client reads that before it sends again, and lets the rest go."""
+        """Keep what was read: the client reads that before it sends again, and closes the rest."""
         if "Content-Encoding" in self._response.headers:
             del self._response.headers["Content-Encoding"]  # a part, or a lie, can't be decoded
-        self._replace(None, None)
+        self._replace(whole=False)
 
-    def _replace(self, rest: Any, broken: Exception | None) -> None:
+    def _replace(self, *, whole: bool) -> None:
         bases = (self._client.SyncByteStream, self._client.AsyncByteStream)
         kind = _kinds.get(bases)
         if kind is None:
             kind = _kinds[bases] = type("Replayed", (_Replayed, *bases), {})
-        self._response.stream = kind(self._pieces, rest, broken, self._stream)
+        pieces = iter(self._pieces)
+        self._response.stream = kind(
+            pieces, self._broken, self._iterator, self._stream, whole=whole
+        )
 
 
 def _hurried(usual: Any) -> dict[str, Any]:
@@ -358,36 +360,59 @@ _kinds: dict[tuple[type, ...], Any] = {}
 
 
 class _Replayed:
-    """What was read of a body, then the rest of it, or what went wrong there."""
+    """What was read of a body, then the rest of it, or what went wrong there.
+
+    Its own iterator, because trio complains of generators that are left in their midst.
+    """
 
     def __init__(
-        self, pieces: list[bytes], rest: Any, broken: Exception | None, stream: Any
+        self,
+        pieces: Iterator[bytes],
+        broken: Exception | None,
+        rest: Any,
+        stream: Any,
+        *,
+        whole: bool,
     ) -> None:
-        self._pieces, self._rest, self._broken, self._stream = pieces, rest, broken, stream
+        self._pieces, self._broken, self._rest, self._stream = pieces, broken, rest, stream
+        self._whole = whole
 
     @property
     def elapsed(self) -> Any:
         """What httpx2 asks of a response's stream."""
         return getattr(self._stream, "elapsed", None)
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._pieces
-        if self._broken is not None:
-            raise self._broken
-        if self._rest is not None:
-            yield from self._rest
+    def __iter__(self) -> Self:
+        return self
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __next__(self) -> bytes:
         for piece in self._pieces:
-            yield piece
-        if self._broken is not None:
+            return piece
+        if self._is_over():
+            raise StopIteration
+        more: bytes = next(self._rest)
+        return more
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        if self._is_over():
+            raise StopAsyncIteration
+        more: bytes = await anext(self._rest)
+        return more
+
+    def _is_over(self) -> bool:
+        if self._whole and self._broken is not None:
             raise self._broken
-        if self._rest is not None:
-            async for piece in self._rest:
-                yield piece
+        return not self._whole
 
     def close(self) -> None:
         self._stream.close()
 
     async def aclose(self) -> None:
+        if hasattr(self._rest, "aclose"):
+            await self._rest.aclose()
         await self._stream.aclose()

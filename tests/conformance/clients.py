@@ -1,8 +1,8 @@
 """One small driver over every client, so that the body of each test is written once.
 
 An async client runs in an event loop of its own, in another thread, and is called through anyio's
-blocking portal. What comes back is the client's own response: the names that the tests use
-(`status_code`, `history`, `request`, `elapsed`, `headers`, `content`, `json()`) mean the same in all.
+blocking portal. What comes back is the client's own response: the names that the tests use mean the
+same in all (`status_code`, `history`, `request`, `elapsed`, `headers`, `content`, `json()`).
 """
 
 from __future__ import annotations
@@ -82,6 +82,10 @@ class Requests:
     def post(self, url: str, **given: Any) -> Any:
         return self.request("POST", url, **given)
 
+    def one_shot(self) -> Any:
+        """Return a body that can't be sent again."""
+        return iter([b"order"])
+
     @property
     def cookies(self) -> dict[str, str | None]:
         return self.session.cookies.get_dict()
@@ -160,6 +164,10 @@ class Httpx:
     def post(self, url: str, **given: Any) -> Any:
         return self.request("POST", url, **given)
 
+    def one_shot(self) -> Any:
+        """Return a body that can't be sent again."""
+        return _pieces() if self.is_async else iter([b"order"])
+
     @property
     def cookies(self) -> dict[str, str]:
         return dict(self.native.cookies)
@@ -183,6 +191,10 @@ class Httpx:
             told(answer)
 
         return hook
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    yield b"order"
 
 
 class SpyAdapter(HTTPAdapter):
@@ -210,30 +222,13 @@ def _spy_transport(library: Any, *, is_async: bool) -> Any:
     given: list[dict[str, Any]] = []
     read: list[int] = []
 
-    class Counted(library.SyncByteStream, library.AsyncByteStream):
-        def __init__(self, stream: Any, index: int) -> None:
-            self._stream, self._index = stream, index
-
-        def __iter__(self) -> Iterator[bytes]:
-            for piece in self._stream:
-                read[self._index] += len(piece)
-                yield piece
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for piece in self._stream:
-                read[self._index] += len(piece)
-                yield piece
-
-        def close(self) -> None:
-            self._stream.close()
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
+    class Counted(_Counted, library.SyncByteStream, library.AsyncByteStream):
+        pass
 
     def spied(request: Any, response: Any) -> Any:
         given.append(copy.deepcopy(request.extensions))
         read.append(0)
-        response.stream = Counted(response.stream, len(read) - 1)
+        response.stream = Counted(response.stream, read, len(read) - 1)
         return response
 
     class Sync(library.HTTPTransport):
@@ -247,6 +242,29 @@ def _spy_transport(library: Any, *, is_async: bool) -> Any:
     transport = (Async if is_async else Sync)()
     transport.given, transport.read = given, read
     return transport
+
+
+class _Counted:
+    """A stream that counts the bytes that are read of it."""
+
+    def __init__(self, stream: Any, read: list[int], index: int) -> None:
+        self._stream, self._read, self._index = stream, read, index
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._read[self._index] += len(piece)
+            yield piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            self._read[self._index] += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class Streamed:

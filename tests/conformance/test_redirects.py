@@ -39,20 +39,9 @@ def test_an_order_of_one_shot_is_mended_after_the_redirect(client, partner):
     partner.public("/orders")
     partner.redirect("/orders", "/portfolio", 303)
     partner.rotate()
-    got = client.post(f"{partner.url}/orders", content=one_shot(client))
+    got = client.post(f"{partner.url}/orders", content=client.one_shot())
     assert got.status_code == 200
     assert paths(partner) == ["POST /orders 303", "GET /portfolio 401", "GET /portfolio 200"]
-
-
-def one_shot(client):
-    """Return a generator as this client wants it."""
-    if not client.is_async:
-        return iter([b"order"])
-
-    async def pieces():
-        yield b"order"
-
-    return pieces()
 
 
 def test_a_hop_that_keeps_the_body_is_sent_again_whole(client, partner):
