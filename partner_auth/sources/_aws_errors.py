@@ -88,8 +88,9 @@ class Refusal(NamedTuple):
 
     @property
     def word(self) -> str:
-        """Its code, if it looks like one."""
-        return self.code if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.code) else "an odd code"
+        """Its code, if it looks like one: who quotes what we sent there writes no words."""
+        looks_like_one = re.fullmatch(r"[A-Z][A-Za-z.]{0,47}|[0-9]{3}", self.code)
+        return self.code if looks_like_one else "an odd code"
 
 
 # By names in a class's ancestry: some of these are a BotoCoreError, some a ValueError or OSError
