@@ -9,7 +9,7 @@ from partner_auth._clock import skew
 from partner_auth._recovery import lacks_scope
 
 LONG = 100_000
-SOON = 0.1  # seconds of this thread's CPU; what is quadratic takes twice to a hundred times that
+SOON = 0.2  # seconds of this thread's CPU; what is quadratic takes much more
 
 CHALLENGES = {
     "quotes in quotes": 'insufficient_scope "' + '\\"' * (LONG // 2),
