@@ -6,6 +6,7 @@ comes back; any number of requests do so at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -28,6 +29,8 @@ NOTHING = "nothing"  # the 401 goes back
 AGAIN = "again"  # it is judged anew: something changed, or what was found out says nothing about it
 FOUND = "found"  # resend with what is in use now
 WATCHED = "watched"  # the store was asked; a request that can't be sent again has no more to do
+
+_LONG_WORD = re.compile(r"[A-Za-z0-9_-]{40,}")  # such as the token that a careless partner quotes
 
 
 class Try(NamedTuple):
@@ -278,7 +281,7 @@ class Looks:
             since, due = place.rejected_wall, wall + place.next_look - now
         version = signed.credential.version if signed else None
         next_look = moment(due) if due > wall else None
-        shown = "".join(c if c.isprintable() else "?" for c in challenge[:200])
+        shown = "".join(c if c.isprintable() else "?" for c in _LONG_WORD.sub("…", challenge)[:200])
         event = RequestRejected(
             cache.name, place.name, version, age, status, tried, shown, why, moment(since), next_look
         )

@@ -64,8 +64,8 @@ class RequestResent(Event):
 class RequestRejected(Event):
     """A refused answer goes back to its caller.
 
-    `tried` are the versions that were sent, `challenge` the first 200 printable characters of `WWW-Authenticate`,
-    `why` says what ended the matter and `next_look` when the store is asked again.
+    `tried` are the versions that were sent, `challenge` the first 200 printable characters of `WWW-Authenticate`
+    (without words of 40 letters and more, which may be a token), `why` says what ended the matter and `next_look` when the store is asked again.
     """
 
     origin: str

@@ -174,13 +174,13 @@ class Shown:
             self.pickled(f"{type(error).__name__} of {where}", error)
 
     def _frames(self, error: BaseException, kind: str) -> None:
-        report = traceback.TracebackException.from_exception(error, capture_locals=True)
-        for frame in report.stack:
-            ours = frame.filename.startswith(PACKAGE)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            code = frame.f_code
+            ours = code.co_filename.startswith(PACKAGE)
             self.frames += ours
-            (self.texts if ours else self.foreign).append(
-                (f"locals of {frame.name} ({frame.filename}), {kind}", repr(frame.locals))
-            )
+            held = {name: _repr(value) for name, value in frame.f_locals.items()}
+            where = f"locals of {code.co_name} ({code.co_filename}), {kind}"
+            (self.texts if ours else self.foreign).append((where, repr(held)))
 
     def _warn(self, warning: warnings.WarningMessage) -> None:
         self.note("a warning", f"{warning.message} {warning.message.args!r}")  # type: ignore[union-attr]
@@ -195,6 +195,14 @@ class Shown:
                 self.note(f"an object in {name}", repr(vars(value)))
         if record.exc_info and record.exc_info[1] is not None:
             self.error(record.exc_info[1], name)
+
+
+def _repr(value: object) -> str:
+    """Return what a crash reporter shows of a local, half-made objects of others included."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(error).__name__}>"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
