@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import sys
 import warnings
 
@@ -335,7 +336,7 @@ def test_a_url_without_a_name_is_refused():
         {"timeout": 0},
         {"client_id": "a", "client_id_field": "b"},
     ],
-    ids=str,
+    ids=lambda options: re.sub(r"<.*?>", "object", str(options)),
 )
 def test_a_wrong_setting_is_refused_at_construction(settings):
     """All that can be checked without asking anybody is checked at once."""
