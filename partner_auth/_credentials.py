@@ -73,6 +73,7 @@ class Secret:
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         """Refuse: it is shared."""
+        del value  # an error's frames must not hold it
         raise AttributeError("a Secret never changes")
 
     def __getstate__(self) -> NoReturn:

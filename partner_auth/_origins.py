@@ -127,7 +127,7 @@ def _fault(text: str) -> str:
         parts = urlsplit(text)
     except ValueError:
         return "it can't be parsed"
-    if parts.username is not None or parts.password is not None:
+    if "@" in text:  # wherever: a / in a password ends the host for a parser
         return "it has a user or password"
     if parts.scheme not in _SCHEMES:
         return f"{text!r} doesn't begin with https:// (or http://, wss://, ws://)"
