@@ -296,8 +296,7 @@ class Cache:
         for place in self.places.values():
             place.lease = None
             if not same:
-                place.use(None, place.offset)
-                ended += place.clear()
+                ended += _supplanted(place, credential, old.credential if old else None)
             elif old is not None and old.credential != credential:
                 place.signed = None
         span = self._span(credential, wall)
@@ -649,6 +648,22 @@ class Cache:
             left = held.fresh_until - self.clock.monotonic()
             if 0 < left < _FOREVER:
                 self.held = held._replace(fresh_until=held.fresh_until - left * _random())
+
+
+def _supplanted(place: Place, current: Credential, before: Credential | None) -> list[Flight]:
+    """Bring the store's new current credential into use at an origin. Return what is to be ended then.
+
+    An alternate in use there that has become the current one stays as rejected as it was.
+    """
+    used, look = place.in_use(before), place.look
+    place.use(None, place.offset)
+    if current.same_as(used):
+        return []
+    ended = place.clear()
+    if look is not None:  # it was about another one: whoever comes now needs one that begins now
+        look.verdict, place.look = "undecided", None
+        ended.append(look.news)
+    return ended
 
 
 def _is_good(signed: Signed, credential: Credential, offset: float, now: float, wall: float) -> bool:

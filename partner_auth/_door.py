@@ -129,7 +129,7 @@ def as_the_clients(error: PartnerAuthError, request: object) -> PartnerAuthError
         ("ClientConnectionError", "ClientError"),
     ):
         client = client_of(request, connection)
-        if client is not None:
+        if hasattr(client, base):  # `builtins` has a ConnectionError too
             return raised_by_client(
                 error, getattr(client, connection if transient else base), request
             )

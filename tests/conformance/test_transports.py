@@ -83,7 +83,9 @@ def test_origins_are_required(client, door):
 def test_a_pool_of_one_connection_is_enough(client, door, partner_server):
     """The refused answer gives its connection back before the resend."""
     inner = client.HTTPTransport(limits=client.Limits(max_connections=1))
-    with client.Client(transport=door.SigningTransport(partner_server.auth(), inner), timeout=3) as session:
+    with client.Client(
+        transport=door.SigningTransport(partner_server.auth(), inner), timeout=3
+    ) as session:
         for _ in range(3):
             partner_server.rotate()
             assert session.get(partner_server.url + "/portfolio").status_code == 200
