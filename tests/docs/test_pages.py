@@ -95,7 +95,7 @@ def test_every_toml_block_parses(page):
 
 def test_every_page_is_in_the_site_s_navigation():
     """No page is lost."""
-    listed = re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     there = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]}
     assert set(listed) == there
 
