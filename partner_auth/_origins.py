@@ -46,7 +46,7 @@ def origin_of(scheme: str, host: str, port: int | None) -> Origin | None:
     host = _address(host.lower())
     if known is None or not host or not _HOST.issuperset(host):
         return None
-    return Origin(known, host, _PORTS[known] if port is None else port)
+    return Origin(known, host, port or _PORTS[known])  # as clients do with a port of 0
 
 
 def origin_of_url(url: str) -> Origin | None:
