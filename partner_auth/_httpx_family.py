@@ -257,7 +257,9 @@ def _resent(response: Any, signed: Signed) -> Any:
 def _take_cookies(request: Any, response: Any) -> None:
     """Carry the 401's cookies into the resend, beside those that the request had."""
     bare = type(request)(request.method, request.url)
-    response.cookies.set_cookie_header(bare)
+    cookies = client_of(response, "Cookies").Cookies()
+    cookies.extract_cookies(response)  # `response.cookies` would stay there, and doesn't pickle
+    cookies.set_cookie_header(bare)
     fresh = bare.headers.get("Cookie")
     if fresh:
         written = request.headers.get_list("Cookie")
