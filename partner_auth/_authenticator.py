@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +20,7 @@ from partner_auth._recovery import ACCEPTED, Answer, Recovering, Recovery, Step,
 from partner_auth._report import Reporter
 from partner_auth._tokens import Claims, Signed, Signer
 from partner_auth.events import Event
-from partner_auth.exceptions import ConfigurationError, PartnerAuthError, PartnerAuthWarning
+from partner_auth.exceptions import ConfigurationError, PartnerAuthError, warn
 from partner_auth.sources import CredentialSource, EnvSource
 from partner_auth.sources._callable import source_or_error
 from partner_auth.sources._protocol import CredentialCallable
@@ -275,7 +274,7 @@ class Authenticator:
         elif first != origin and not self._warned_of_second:
             self._warned_of_second = True
             text = f"tokens now go to {origin} as well as to {first}: name the partner's with origins=…"
-            warnings.warn(text, PartnerAuthWarning, stacklevel=4)
+            warn(text)
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         """Pickle source and options, never a credential or token."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from partner_auth.exceptions import ConfigurationError, InsecureTransport, PartnerAuthWarning
+from partner_auth.exceptions import ConfigurationError, InsecureTransport, warn
 
 _SCHEMES = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
 _PORTS = {"https": 443, "http": 80}
@@ -71,7 +70,7 @@ class Origins:
         self._secure_hosts = {o.host for o in self.named or () if o.scheme == "https"}
         for open_to_all in sorted(o for o in self.named or () if o.scheme == "http" and not o.is_loopback):
             text = f"origins: tokens will go to {open_to_all} over plain http, readable on the way"
-            warnings.warn(text, PartnerAuthWarning, stacklevel=6)
+            warn(text)
 
     def admit(self, origin: Origin | None) -> bool:
         """Whether a token may go there.
@@ -106,9 +105,18 @@ def _named(named: str | Iterable[str]) -> Iterable[Origin]:
 
 
 def base_origin(url: str) -> str:
-    """Return the origin part of `PARTNER_BASE_URL`, whose path does not matter."""
-    parts = urlsplit(url.strip())
-    return f"{parts.scheme}://{parts.netloc}"
+    """Return the origin part of `PARTNER_BASE_URL`, whose path does not matter.
+
+    Raises:
+        ConfigurationError: it is no URL.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        pass
+    else:
+        return f"{parts.scheme}://{parts.netloc}"
+    raise ConfigurationError("PARTNER_BASE_URL: a URL like 'https://api.example/v1' is wanted")
 
 
 def _parsed(text: object) -> Origin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from partner_auth.exceptions import (
     ConfigurationError,
     CredentialInvalid,
     PartnerAuthError,
-    PartnerAuthWarning,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ class Signer:
             f"the secret key of client {credential.client_id!r} is shorter than the {least} bytes that RFC 7518 §3.2 "
             f"wants for {self._algorithm}: ask the partner for a longer one"
         )
-        warnings.warn(text, PartnerAuthWarning, stacklevel=2)
+        warn(text)
 
 
 def _checked_algorithm(algorithm: object) -> str:

@@ -7,7 +7,12 @@ No message holds a secret or a token. Inside a client each error is that client'
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import warnings
 from typing import Any, Literal, Self
+
+_HERE = os.path.join(os.path.dirname(__file__), "")
 
 Unavailability = Literal["unreachable", "throttled", "sealed", "identity", "malformed", "timeout"]
 Rejection = Literal["denied", "not_found", "deleted", "destroyed", "not_configured"]
@@ -68,6 +73,14 @@ class CredentialInvalid(CredentialError):
 
 class PartnerAuthWarning(UserWarning):
     """Something works but deserves a look: a short key, a plain http origin, tokens sent to a second origin."""
+
+
+def warn(text: str) -> None:
+    """Warn with a `PartnerAuthWarning` at the line that called into this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, PartnerAuthWarning, stacklevel=level)
 
 
 def raised_by_client(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import warnings
 import weakref
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,7 +16,7 @@ from partner_auth.exceptions import (
     ConfigurationError,
     CredentialInvalid,
     Failure,
-    PartnerAuthWarning,
+    warn,
 )
 from partner_auth.sources import _aws_agent, _aws_client
 from partner_auth.sources._aws_client import Account, Deadline, Settings
@@ -213,8 +212,4 @@ def _check_endpoint(url: str) -> None:
     if "@" in urlsplit(url).netloc or "?" in url or "#" in url:
         raise ConfigurationError("endpoint_url= has a user, query or fragment: leave them out")
     if origin.scheme == "http" and not origin.is_loopback:
-        warnings.warn(
-            f"endpoint_url: the secret comes over plain http from {origin}, readable on the way",
-            PartnerAuthWarning,
-            stacklevel=5,
-        )
+        warn(f"endpoint_url: the secret comes over plain http from {origin}, readable on the way")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from partner_auth._credentials import Secret
 from partner_auth._origins import origin_of_url
-from partner_auth.exceptions import PartnerAuthWarning
+from partner_auth.exceptions import warn
 from partner_auth.sources._in_time import InTime
 from partner_auth.sources._vault_refusals import Answer, Problem, not_configured, unavailable
 from partner_auth.sources._vault_settings import Settings
@@ -172,10 +171,10 @@ class Wire:
         origin = origin_of_url(self.settings.address)
         if origin is not None and origin.scheme == "http" and not origin.is_loopback:
             text = f"tokens and secrets go to and from {origin} over plain http: use https"
-            warnings.warn(text, PartnerAuthWarning, stacklevel=2)
+            warn(text)
         if self.settings.verify is False:
             text = f"VAULT_SKIP_VERIFY: who answers for {origin} is not checked; set VAULT_CACERT"
-            warnings.warn(text, PartnerAuthWarning, stacklevel=2)
+            warn(text)
 
 
 def _new_session(settings: Settings) -> requests.Session:

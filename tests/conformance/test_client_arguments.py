@@ -1,4 +1,4 @@
-"""What the caller told its client holds for the resend too, and its hooks see what they would see."""
+"""What the caller told its client holds for the resend too; hooks see what the client shows them."""
 
 import time
 
@@ -106,7 +106,7 @@ def test_a_raising_hook_of_requests_does_not_keep_a_rotation_from_being_mended(
 
 @pytest.mark.parametrize("client_name", OF_HTTPX)
 def test_a_response_hook_of_httpx_sees_each_answer(connect, partner, client_name):
-    """httpx calls it below the auth: the 401 and the last one."""
+    """The client calls it below the auth: for the 401 and for the last one."""
     seen = []
     client = connect(partner.auth(), on_answer=lambda answer: seen.append(answer.status_code))
     client.get(f"{partner.url}/portfolio")
@@ -151,7 +151,7 @@ def test_a_redirect_of_requests_and_a_resend_count_apart(connect, partner):
 
 
 def test_the_history_of_a_redirected_resend_is_what_the_client_keeps(client, partner):
-    """requests keeps the redirects alone, httpx both: the 401 with the token that it carried."""
+    """The redirects alone in requests; in httpx both, the 401 with the token that it carried."""
     partner.redirect("/old", "/portfolio")
     partner.rotate()
     got = client.get(f"{partner.url}/old")

@@ -1,4 +1,4 @@
-"""Responses, requests and sessions of signed requests pickle and copy, and carry nothing of ours."""
+"""Responses, requests and sessions of signed requests pickle and copy; nothing of ours is in them."""
 
 import copy
 import pickle
