@@ -1,4 +1,4 @@
-"""What the caller told its client holds for the resend too; hooks see what the client shows them."""
+"""What the caller told its client holds for the resend; hooks see what the client shows them."""
 
 import time
 

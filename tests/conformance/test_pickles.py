@@ -1,4 +1,4 @@
-"""Responses, requests and sessions of signed requests pickle and copy; nothing of ours is in them."""
+"""Responses, requests and sessions of signed requests pickle and copy, with nothing of ours."""
 
 import copy
 import pickle
