@@ -40,6 +40,13 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def niquests(session: nox.Session) -> None:
+    """Test the doors of niquests, which replaces the urllib3 that requests and boto3 use."""
+    session.install(f"{PROJECT}[niquests]", "pytest")
+    session.run("python", "-m", "pytest", "-c", os.devnull, "--noconftest", "tests/niquests", env=SAFE)
+
+
+@nox.session(python=PYTHONS[0])
 @nox.parametrize("client", list(BASES))
 def alone(session: nox.Session, client: str) -> None:
     """Install one client alone: the object is that client's own, at run time and for mypy."""

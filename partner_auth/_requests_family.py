@@ -5,6 +5,7 @@ It knows its client by the request that it is handed, so it imports none.
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import time
@@ -92,7 +93,7 @@ class RequestsFamily(Door):
             or self._now() >= lease.until
             or not lease.wall_from <= self._wall() < lease.wall_until
         ):
-            lease = self._lease_for(request, place, patient=not _notes_position(request))
+            lease = self._lease_for(request, place, patient=not notes_position(request))
         request.headers["Authorization"] = lease.header
         hook = lease.attachment or self._hook(place, lease)
         if hooks:
@@ -119,8 +120,8 @@ class RequestsFamily(Door):
 
     def _answered(self, hook: Hook, response: Any, kwargs: dict[str, Any]) -> Any:
         connection = getattr(response, "connection", None)
-        if hasattr(response, "__await__") or hasattr(connection, "__aenter__"):
-            raise _sync_in_async()
+        if hasattr(response, "__await__") or type(connection) not in _synchronous:
+            _check_synchronous(response, connection)
         if response.status_code not in self._rejects and not hook.place.troubled:
             return response
         if response.request is None:  # made by an adapter of the user's, for a request of ours
@@ -133,7 +134,7 @@ class RequestsFamily(Door):
     ) -> Any:
         refused: list[Any] = []
         steps = self._recovering(
-            place, signed, answer_of(response), replayable=_can_be_resent(response)
+            place, signed, answer_of(response), replayable=can_be_resent(response)
         )
         try:
             step = next(steps, None)
@@ -160,6 +161,16 @@ class RequestsFamily(Door):
         return response
 
 
+_synchronous: set[type] = set()  # the clients' kinds of connections, as they are met
+
+
+def _check_synchronous(response: object, connection: object) -> None:
+    awaits = inspect.iscoroutinefunction(getattr(connection, "send", None))
+    if awaits or hasattr(response, "__await__"):
+        raise _sync_in_async()
+    _synchronous.add(type(connection))
+
+
 def _go_on_from(request: Any, hook: Hook) -> None:
     """Put the new token into the request that the session holds: it follows a redirect from it."""
     request.headers["Authorization"] = hook.signed.header
@@ -176,7 +187,7 @@ def _hook_up(request: Any, hook: object) -> None:
 # -- bodies
 
 
-def _notes_position(request: Any) -> bool:
+def notes_position(request: Any) -> bool:
     """Note where a body stands, as requests does for redirects; False: it can't be sent again."""
     if isinstance(request.body, _IN_MEMORY):
         return True
@@ -187,7 +198,8 @@ def _notes_position(request: Any) -> bool:
     return True
 
 
-def _can_be_resent(response: Any) -> bool:
+def can_be_resent(response: Any) -> bool:
+    """Whether there is a connection to send on, and the body is whole again; a file is rewound."""
     sender = getattr(getattr(response, "connection", None), "send", None)
     return callable(sender) and _is_rewound(response.request)
 
@@ -201,10 +213,16 @@ def _is_rewound(request: Any) -> bool:
 # -- the resend
 
 
-def _resent(response: Any, signed: Signed, kwargs: dict[str, Any]) -> Any:
+def resend_of(response: Any, signed: Signed) -> Any:
+    """Return the refused request once more, with another token and the 401's cookies."""
     request = response.request.copy()
     request.headers["Authorization"] = signed.header
     _take_cookies(request, response)
+    return request
+
+
+def _resent(response: Any, signed: Signed, kwargs: dict[str, Any]) -> Any:
+    request = resend_of(response, signed)
     began = time.perf_counter()
     again = response.connection.send(request, **kwargs)
     again.elapsed = timedelta(seconds=time.perf_counter() - began)

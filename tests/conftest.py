@@ -14,7 +14,8 @@ import partner_auth
 # Here and not by its entry point, which pytest loads before pytest-cov begins to measure.
 pytest_plugins = ["partner_auth.pytest_plugin"]
 
-collect_ignore = ["typing"]  # read by mypy and pyright, run by nobody
+# read by mypy and pyright, run by nobody; run in an environment of its own (nox -s niquests)
+collect_ignore = ["typing", "niquests"]
 
 IN_CI = os.environ.get("CI") == "true"
 FOREIGN = re.compile(r"(?:PARTNER|VAULT|BAO|AWS)_|(?:.*_)?PROXY$", re.IGNORECASE)
