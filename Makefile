@@ -26,7 +26,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix wheel clean
+.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix niquests wheel clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,10 +65,14 @@ docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(BIN)/zensical build --strict --clean
 
 bench: $(VENV)/.installed-test ## measure: signing, import, memory, store reads
-	for script in $$(grep -l __main__ benchmarks/*.py); do PYTHONSAFEPATH= $(BIN)/python "$$script" $(ARGS) || exit 1; done
+	for script in $$(grep -l __main__ benchmarks/*.py); do \
+		PYTHONSAFEPATH= $(BIN)/python -m "benchmarks.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
 
 matrix: $(VENV)/.installed-dev $(NODE_MODULES) ## run the suite on each of PYTHONS
 	$(BIN)/nox --session $(addprefix tests-,$(PYTHONS)) $(if $(ARGS),-- $(ARGS))
+
+niquests: $(VENV)/.installed-dev # its doors, in an environment of their own
+	$(BIN)/nox --session niquests
 
 wheel: $(VENV)/.pip ## build dist/*.whl
 	rm -rf dist
