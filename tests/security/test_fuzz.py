@@ -341,61 +341,23 @@ def test_any_setting_of_the_environment_is_taken_or_refused(monkeypatch, name, v
 
 # -- source URLs and settings
 
+SCHEMES = ["env", "file", "vault", "aws-secretsmanager", "aws-ssm", "ENV", "x"]
+PIECES = ["a", "/", "..", ".", "%2f", "%2e", "@", ":", "%00", "%ff", "~", "secret", "A_", "\u00e9"]
+QUERIES = [
+    *("", "?", "?a=1", "?region=eu-west-1", "?timeout=1", "?timeout=nan", "?client_id=a"),
+    *("?auth=approle", "?a=%", "?client_id=%0a", "?client_id=%ff", "?secret_key_field=.."),
+    *("?token=x", "#x", "?version_stage=", "?address=https://[", "?address=x"),
+    *("?endpoint_url=http://x@y", "?endpoint_url=https://["),
+]
 URLS = st.text(max_size=60) | st.tuples(
-    st.sampled_from(
-        [
-            "env",
-            "file",
-            "vault",
-            "aws-secretsmanager",
-            "aws-ssm",
-            "ENV",
-            "x",
-            "arn:aws:secretsmanager",
-        ]
-    ),
+    st.sampled_from([*SCHEMES, "arn:aws:secretsmanager"]),
     st.sampled_from(["://", ":", ":///", "//", ""]),
-    st.lists(
-        st.sampled_from(
-            [
-                "a",
-                "/",
-                "..",
-                ".",
-                "%2f",
-                "%2e",
-                "@",
-                ":",
-                "%00",
-                "%ff",
-                "~",
-                "secret",
-                "A_",
-                "é",
-                "//",
-            ]
-        ),
-        max_size=6,
-    ).map("".join),
-    st.sampled_from(
-        [
-            *("", "?", "?a=1", "?region=eu-west-1", "?timeout=1", "?timeout=nan", "?client_id=a"),
-            *("?auth=approle", "?a=%", "?client_id=%0a", "?client_id=%ff", "?secret_key_field=.."),
-            *("?token=x", "#x", "?version_stage=", "?address=https://[", "?address=x"),
-            *("?endpoint_url=http://x@y", "?endpoint_url=https://["),
-        ]
-    ),
+    st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    st.sampled_from(QUERIES),
 ).map("".join)
 OPTIONS = [
-    "lifetime",
-    "algorithm",
-    "claims",
-    "key_id",
-    "rejects",
-    "on_event",
-    "clock",
-    "refresh",
-    "origins",
+    *("lifetime", "algorithm", "claims", "key_id", "rejects"),
+    *("on_event", "clock", "refresh", "origins"),
 ]
 
 
