@@ -18,12 +18,11 @@ Under the lock: compare, choose, swap. Never: I/O, the start of a thread, a call
 from __future__ import annotations
 
 import contextvars
-import inspect
 import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from partner_auth._clock import Clock, moment
@@ -32,6 +31,7 @@ from partner_auth._flight import Flight, Job, Steps, Wait, in_event_loop, launch
 from partner_auth._origins import Origin
 from partner_auth._places import Lease, Place
 from partner_auth._policy import RefreshPolicy
+from partner_auth._reader import Reader
 from partner_auth._report import Reporter
 from partner_auth._tokens import Signed, Signer
 from partner_auth.events import (
@@ -44,7 +44,6 @@ from partner_auth.events import (
 )
 from partner_auth.exceptions import (
     ConfigurationError,
-    CredentialInvalid,
     Failure,
     PartnerAuthError,
     SourceRejected,
@@ -103,8 +102,8 @@ class Cache:
 
     def __init__(self, source: Any, policy: RefreshPolicy, signer: Signer, clock: Clock, reporter: Reporter) -> None:
         """Begin empty: nothing is read before the first request."""
-        self.source = source
-        self.name = repr(source)
+        self.reader = Reader(source, signer, clock)
+        self.name = self.reader.name
         self.policy = policy
         self.signer = signer
         self.clock = clock
@@ -133,7 +132,7 @@ class Cache:
     @property
     def has_alternates(self) -> bool:
         """Whether the source knows what may be valid around a rotation."""
-        return hasattr(self.source, "alternates")
+        return self.reader.has("alternates")
 
     def order(self) -> int:
         """Return a number greater than all before: clocks are too coarse to tell what came first."""
@@ -282,7 +281,7 @@ class Cache:
     def _begin(self, question: str, now: float, wall: float) -> Read:
         marks = _reading.get(frozenset()) | {id(self)}
         read = Read(question, self.order(), now, wall, self.policy.timeout, lambda read: self._ask(read, marks))
-        read.proves = question != "fetch" or not hasattr(self.source, "fetch_fresh")
+        read.proves = question != "fetch" or not self.reader.has("fetch_fresh")
         self._read = read
         return read
 
@@ -340,7 +339,7 @@ class Cache:
             place.lease = None
 
     def _is_absence(self, failure: Failure) -> bool:
-        return failure.reason in _ABSENT and bool(getattr(self.source, "absence_is_transient", False))
+        return failure.reason in _ABSENT and self.reader.absence_is_transient
 
     def _revoke(self) -> None:
         self.held, self.alternates = None, ()
@@ -411,60 +410,12 @@ class Cache:
         outcome = Failure.of(SourceUnavailable, f"{self.name}: the read was broken off", reason="unreachable")
         try:
             if read.question == "alternates":
-                outcome = self._ask_alternates()
+                outcome = self.reader.alternates()
             else:
                 self._take_fingerprint()
-                outcome = self._ask_credential(read.question)
+                outcome = self.reader.credential(read.question)
         finally:
             self._land(read, outcome)
-
-    def _ask_credential(self, question: str) -> Credential | Failure:
-        try:
-            credential = self._called(question if hasattr(self.source, question) else "fetch")
-            if not isinstance(credential, Credential):
-                kind = type(credential).__name__
-                return Failure.of(CredentialInvalid, f"{self.name}: a Credential is wanted, not {kind}")
-            self._check(credential)
-        except PartnerAuthError as error:
-            return Failure(error)
-        except Exception as error:  # noqa: BLE001  a source may raise anything, and quote the secret in it
-            text = f"{self.name}: the source raised {type(error).__name__}"
-            return Failure.of(SourceUnavailable, text, reason="unreachable")
-        return credential
-
-    def _ask_alternates(self) -> tuple[Credential, ...]:
-        try:
-            found = self._called("alternates")
-            return tuple(self._usable(found))
-        except Exception:  # noqa: BLE001  an error means that there are none
-            return ()
-
-    def _called(self, question: str) -> Any:
-        result = getattr(self.source, question)()
-        if not inspect.isawaitable(result):
-            return result
-        import asyncio  # noqa: PLC0415  only for a source that is a coroutine function
-
-        async def finished() -> Any:
-            return await result
-
-        return asyncio.run(finished())
-
-    def _usable(self, found: Iterable[object]) -> Iterable[Credential]:
-        for credential in found:
-            if not isinstance(credential, Credential):
-                continue
-            try:
-                self._check(credential)
-            except PartnerAuthError:
-                continue
-            yield credential
-
-    def _check(self, credential: Credential) -> None:
-        self.signer.check(credential)
-        expires = epoch(credential.expires_at)
-        if expires is not None and expires <= self.clock.now() + 1:
-            raise CredentialInvalid(f"{self.name}: the credential expired at {moment(expires)}: renew it in the store")
 
     def _land(self, read: Read, outcome: Credential | tuple[Credential, ...] | Failure) -> None:
         now, wall = self.clock.monotonic(), self.clock.now()
@@ -524,14 +475,14 @@ class Cache:
     def check_fingerprint(self) -> None:
         """Ask the source, at most once a second, whether it has changed; if so the credential is stale."""
         now = self.clock.monotonic()
-        if now < self._next_print or not hasattr(self.source, "fingerprint"):
+        if now < self._next_print or not self.reader.has("fingerprint"):
             return
         with self.lock:
             if now < self._next_print or self.held is None or self._read is not None:
                 return
             self._next_print = now + _LOOK_AGAIN
             seen = self._print
-        told = self._fingerprint()
+        told = self.reader.fingerprint()
         if told is None or _equal(told, seen):
             return
         with self.lock:
@@ -544,17 +495,10 @@ class Cache:
                     place.lease = None
 
     def _take_fingerprint(self) -> None:
-        told = self._fingerprint()
+        told = self.reader.fingerprint()
         now = self.clock.monotonic()
         with self.lock:
             self._print, self._next_print = told, now + _LOOK_AGAIN
-
-    def _fingerprint(self) -> object:
-        try:
-            ask = getattr(self.source, "fingerprint", None)
-            return None if ask is None else (ask(),)
-        except Exception:  # noqa: BLE001  an error means unchanged
-            return None
 
     def _lease(self, place: Place, held: Held, now: float, wall: float) -> Lease:
         with self.lock:
@@ -571,7 +515,7 @@ class Cache:
             else:  # without a read too many hang
                 due = self._read.deadline if self._read else now + _LOOK_AGAIN
                 until = min(until, max(self._paused_until(state), due))
-            if self._read is None and hasattr(self.source, "fingerprint"):
+            if self._read is None and self.reader.has("fingerprint"):
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)
             if self.held is held and self._wanted(place, held) == wanted:
@@ -682,7 +626,7 @@ def _overdue(name: str) -> Failure:
 def _equal(one: object, other: object) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # noqa: BLE001  an error means unchanged
+    except Exception:
         return True
 
 

@@ -1,5 +1,8 @@
 """PartnerAuth for niquests: `PartnerAuth` for its sessions, `AsyncPartnerAuth` for its asynchronous ones."""
 
+# niquests can't be installed beside requests, where the types are checked:
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
+
 from __future__ import annotations
 
 import inspect
