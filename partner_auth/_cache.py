@@ -483,8 +483,10 @@ class Cache:
             self._next_print = now + _LOOK_AGAIN
             seen = self._print
         told = self.reader.fingerprint()
-        if told is None or _equal(told, seen):
-            return
+        if told is not None and not _equal(told, seen):
+            self._note_change(seen, told)
+
+    def _note_change(self, seen: object, told: object) -> None:
         with self.lock:
             if seen is None and self._print is None:  # an error at the read: compare from now on
                 self._print = told
