@@ -157,7 +157,8 @@ async def within(work: Awaitable[T], seconds: float) -> T:
             return await work
     import asyncio  # loaded already wherever this runs
 
-    return await asyncio.wait_for(work, max(seconds, 0))
+    async with asyncio.timeout(max(seconds, 0)):  # `wait_for` would leave its task behind
+        return await work
 
 
 def drive(steps: Steps[T], clock: Clock) -> T:

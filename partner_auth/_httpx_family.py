@@ -7,7 +7,8 @@ generator of ours beyond the one that httpx asks for.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, Self
 
 from partner_auth._authenticator import reply
@@ -72,14 +73,13 @@ class HttpxFamily(Door):
         mending.take(request, response)
         try:
             while mending.step is not None:
-                body = _Withheld(mending.response)
+                body = _withheld(mending.response)
                 if may_wait:
                     body.read()
                     again = mending.resend(self._until_send(mending.steps, mending.step))
                 else:
                     again = mending.resend(mending.at_once())
                 if again is None:
-                    body.give_back()
                     return
                 body.let_go()
                 mending.take(again, (yield again))
@@ -104,11 +104,10 @@ class HttpxFamily(Door):
         mending.take(request, response)
         try:
             while mending.step is not None:
-                body = _Withheld(mending.response)
+                body = _withheld(mending.response)
                 await body.aread()
                 again = mending.resend(await self._auntil_send(mending.steps, mending.step))
                 if again is None:
-                    body.give_back()
                     return
                 body.let_go()
                 mending.take(again, (yield again))
@@ -267,36 +266,43 @@ def _take_cookies(request: Any, response: Any) -> None:
 
 
 class _Withheld:
-    """A refused answer's body while the store is asked: a bounded part is read, undecoded."""
+    """A refused answer's body while the store is asked: a bounded part is read, undecoded.
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
+    It stands in the response's place of the client's own stream: as if nothing had been read. An
+    iterator of its own, because trio complains of generators that are left in their midst.
+    """
+
+    def __init__(self, response: Any, client: Any) -> None:
+        self._response, self._client = response, client
         self._stream = response.stream
-        self._client = client_of(response, "SyncByteStream")
-        self._pieces: list[bytes] = []
-        self._ended = False
+        self._rest: Any = None
+        self._pieces: deque[bytes] = deque()
+        self._is_given_back = True
         self._broken: Exception | None = None
-        self._iterator: Any = None
 
     def _wants_more(self, until: float) -> bool:
-        total = sum(map(len, self._pieces))
-        if total and str(total) == self._response.headers.get("Content-Length"):
-            return True  # for the end alone, which lets the connection be used again
-        latest = len(self._pieces[-1]) if self._pieces else 0
-        return total + latest <= MOST_READ and total < MOST_READ and time.monotonic() < until
+        """Whether to read on to the end, which lets the connection be used again."""
+        if not self._pieces:
+            return True
+        promised = self._response.headers.get("Content-Length", "")
+        if promised.isdecimal():
+            near = int(promised) <= MOST_READ
+        else:  # one piece more may be as large as all that may be read
+            near = sum(map(len, self._pieces)) <= MOST_READ // 8
+        return near and time.monotonic() < until
 
     def read(self) -> None:
-        """Read the bounded part."""
+        """Read the bounded part; close what has ended."""
         until = time.monotonic() + READ_WITHIN
         extensions = self._response.request.extensions
         usual = extensions.get("timeout")
         extensions["timeout"] = _hurried(usual)
-        self._iterator = iter(self._stream)
+        self._rest = iter(self._stream)
         try:
             while self._wants_more(until):
-                piece = next(self._iterator, None)
+                piece = next(self._rest, None)
                 if piece is None:
-                    self._ended = True
+                    self._stream.close()
                     break
                 self._pieces.append(piece)
         except Exception as error:  # noqa: BLE001  what is wrong with a refused body changes nothing
@@ -305,18 +311,16 @@ class _Withheld:
             extensions["timeout"] = usual
             if usual is None:
                 del extensions["timeout"]
-        if self._ended:
-            self._stream.close()
 
     async def aread(self) -> None:
-        """Read the bounded part."""
+        """Read the bounded part; close what has ended."""
         until = time.monotonic() + READ_WITHIN
-        self._iterator = self._stream.__aiter__()
+        self._rest = self._stream.__aiter__()
         try:
             while self._wants_more(until):
-                piece = await within(anext(self._iterator, None), READ_WITHIN)
+                piece = await within(anext(self._rest, None), READ_WITHIN)
                 if piece is None:
-                    self._ended = True
+                    await self._stream.aclose()
                     break
                 self._pieces.append(piece)
         except self._client.HTTPError as error:
@@ -326,58 +330,14 @@ class _Withheld:
             self._broken = self._client.ReadTimeout(
                 "the body did not come in time", request=request
             )
-        if self._ended:
-            await self._stream.aclose()
-
-    def give_back(self) -> None:
-        """Leave the response as if nothing had been read."""
-        if self._iterator is not None:
-            self._replace(whole=True)
 
     def let_go(self) -> None:
         """Keep what was read: the client reads that before it sends again, and closes the rest."""
         if "Content-Encoding" in self._response.headers:
             del self._response.headers["Content-Encoding"]  # a part, or a lie, can't be decoded
-        self._replace(whole=False)
+        self._is_given_back = False
 
-    def _replace(self, *, whole: bool) -> None:
-        bases = (self._client.SyncByteStream, self._client.AsyncByteStream)
-        kind = _kinds.get(bases)
-        if kind is None:
-            kind = _kinds[bases] = type("Replayed", (_Replayed, *bases), {})
-        pieces = iter(self._pieces)
-        self._response.stream = kind(
-            pieces, self._broken, self._iterator, self._stream, whole=whole
-        )
-
-
-def _hurried(usual: Any) -> dict[str, Any]:
-    """Return a request's time limits with one for each piece of a refused answer's body."""
-    limits = dict(usual or {})
-    limits["read"] = min(READ_WITHIN, limits.get("read") or READ_WITHIN)
-    return limits
-
-
-_kinds: dict[tuple[type, ...], Any] = {}
-
-
-class _Replayed:
-    """What was read of a body, then the rest of it, or what went wrong there.
-
-    Its own iterator, because trio complains of generators that are left in their midst.
-    """
-
-    def __init__(
-        self,
-        pieces: Iterator[bytes],
-        broken: Exception | None,
-        rest: Any,
-        stream: Any,
-        *,
-        whole: bool,
-    ) -> None:
-        self._pieces, self._broken, self._rest, self._stream = pieces, broken, rest, stream
-        self._whole = whole
+    # -- what the client asks of a stream
 
     @property
     def elapsed(self) -> Any:
@@ -388,28 +348,30 @@ class _Replayed:
         return self
 
     def __next__(self) -> bytes:
-        for piece in self._pieces:
-            return piece
+        if self._pieces:
+            return self._pieces.popleft()
         if self._is_over():
             raise StopIteration
-        more: bytes = next(self._rest)
-        return more
+        self._rest = self._rest or iter(self._stream)
+        piece: bytes = next(self._rest)
+        return piece
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        for piece in self._pieces:
-            return piece
+        if self._pieces:
+            return self._pieces.popleft()
         if self._is_over():
             raise StopAsyncIteration
-        more: bytes = await anext(self._rest)
-        return more
+        self._rest = self._rest or self._stream.__aiter__()
+        piece: bytes = await anext(self._rest)
+        return piece
 
     def _is_over(self) -> bool:
-        if self._whole and self._broken is not None:
+        if self._is_given_back and self._broken is not None:
             raise self._broken
-        return not self._whole
+        return not self._is_given_back
 
     def close(self) -> None:
         self._stream.close()
@@ -418,3 +380,24 @@ class _Replayed:
         if hasattr(self._rest, "aclose"):
             await self._rest.aclose()
         await self._stream.aclose()
+
+
+_kinds: dict[tuple[type, ...], Any] = {}
+
+
+def _withheld(response: Any) -> Any:
+    """Put a stream of ours into the response, of the classes that its client asks for."""
+    client = client_of(response, "SyncByteStream")
+    bases = (client.SyncByteStream, client.AsyncByteStream)
+    kind = _kinds.get(bases)
+    if kind is None:
+        kind = _kinds[bases] = type("Withheld", (_Withheld, *bases), {})
+    response.stream = kind(response, client)
+    return response.stream
+
+
+def _hurried(usual: Any) -> dict[str, Any]:
+    """Return a request's time limits with one for each piece of a refused answer's body."""
+    limits = dict(usual or {})
+    limits["read"] = min(READ_WITHIN, limits.get("read") or READ_WITHIN)
+    return limits
