@@ -22,9 +22,9 @@ from partner_auth import (
 from partner_auth.aiohttp import PartnerAuth
 from partner_auth.events import RequestResent
 from partner_auth.testing import Clock
-from tests.clients.drivers import Aiohttp as Client
-from tests.clients.drivers import of_aiohttp
+from tests.clients.drivers import Aiohttp, of_aiohttp
 
+Client = Aiohttp  # the fixture `connect` makes these
 PAYLOAD = b"0123456789" * 20_000  # more than aiohttp reads of a file at once
 
 
@@ -104,7 +104,7 @@ def test_the_variable_names_the_origin(monkeypatch, partner, connect):
 
 
 def test_a_hop_to_another_named_origin_is_signed_at_once(connect, partner, other):
-    """aiohttp has dropped the header there; the hop is a request of its own."""
+    """Aiohttp has dropped the header there; the hop is a request of its own."""
     other.accept(partner.secret)
     partner.redirect("/moved", f"{other.url}/echo", 307)
     client = connect(partner.auth(origins=[partner.url, other.url]))
@@ -218,7 +218,7 @@ def test_json_is_sent_again_whole(client, partner):
 
 
 def test_a_compressed_body_is_sent_again_whole(client, partner):
-    """aiohttp packs it anew."""
+    """Aiohttp packs it anew."""
     partner.rotate()
     assert client.post(f"{partner.url}/echo", content=PAYLOAD, compress=True).status_code == 200
     assert len({one.body for one in partner.requests}) == 1
@@ -340,8 +340,7 @@ def test_a_refusal_before_the_upload_is_over_is_mended(partner, tmp_path):
     async def handler(request):
         if request.headers["Authorization"] == got[0]:
             return web.Response(status=401)
-        async for piece in request.content.iter_any():
-            seen.append(piece)
+        seen.extend([piece async for piece in request.content.iter_any()])
         return web.Response()
 
     async def main():
@@ -491,7 +490,7 @@ def test_the_loop_runs_on_while_a_store_is_read(partner, auth):
 
 @pytest.mark.parametrize("how", [True, "callable"])
 def test_raise_for_status_sees_the_last_answer(connect, partner, how):
-    """aiohttp asks for it above the middleware."""
+    """Aiohttp asks for it above the middleware."""
     seen = []
 
     async def noted(response):
@@ -514,7 +513,7 @@ def test_a_refusal_that_lasts_is_raised_for_its_status(connect, partner):
 
 
 def test_middlewares_of_a_request_take_the_place_of_the_session_s(client, partner):
-    """aiohttp's rule: none means unsigned."""
+    """Aiohttp's rule: none means unsigned."""
     assert client.get(f"{partner.url}/portfolio", middlewares=()).status_code == 401
     assert [one.token for one in partner.requests] == [None]
 
