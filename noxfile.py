@@ -43,7 +43,9 @@ def lowest(session: nox.Session) -> None:
 def niquests(session: nox.Session) -> None:
     """Test the doors of niquests, which replaces the urllib3 that requests and boto3 use."""
     session.install(f"{PROJECT}[niquests]", "pytest")
-    session.run("python", "-m", "pytest", "-c", os.devnull, "--noconftest", "tests/niquests", env=SAFE)
+    session.run(
+        "python", "-m", "pytest", "-c", os.devnull, "--noconftest", "tests/niquests", env=SAFE
+    )
 
 
 @nox.session(python=PYTHONS[0])

@@ -1,17 +1,22 @@
 """The figures of the 401 rule, shown on virtual time: `python -m benchmarks.figures`.
 
-Each scenario returns rows of (what, measured, at most). Run by the tests too, so that a limit that is passed fails.
+Each scenario returns rows of (what, measured, at most). Run by the tests too, so that a limit that
+is passed fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.virtual import URL, World, run
+
+if TYPE_CHECKING:
+    import httpx
 
 RATES = (0.1, 5.0, 100.0)
 
@@ -31,9 +36,8 @@ class Row(NamedTuple):
 
 def all_rejected_at_once() -> Iterator[Row]:
     """4,000 requests in 64 tasks, all rejected."""
-    import asyncio
-
     for n in range(3):
+
         async def play(world: World) -> None:
             world.partner.nodes = [set()]
 
@@ -53,6 +57,7 @@ def all_rejected_at_once() -> Iterator[Row]:
 def wrong_for_ten_minutes() -> Iterator[Row]:
     """All rejected for 10 minutes at 5/s, then the store is corrected."""
     for n in range(3):
+
         async def play(world: World) -> None:
             world.partner.nodes = [{"new"}]
             world.at(600, lambda: setattr(world.store, "current", "new"))
@@ -69,6 +74,7 @@ def partner_first() -> Iterator[Row]:
     """The partner changes first, the store d later; no alternates."""
     for rate in RATES:
         for d in (0.05, 0.3, 1, 3, 10, 60, 300):
+
             async def play(world: World) -> None:
                 start = world.loop.time()
                 world.partner.nodes = [{"new"}]
@@ -79,7 +85,12 @@ def partner_first() -> Iterator[Row]:
             world = run(play)
             name = f"partner first, store {d:g} s later, {rate:g}/s"
             late = world.right_after(world.start + d)  # type: ignore[attr-defined]
-            yield Row(name, "right after", late, min(31, max(0.5, 0.3 * d + 0.3)) + (0 if rate > 1 else 10))
+            yield Row(
+                name,
+                "right after",
+                late,
+                min(31, max(0.5, 0.3 * d + 0.3)) + (0 if rate > 1 else 10),
+            )
             yield Row(name, "reads", world.store.reads, 12 + 4 * math.log2(1 + d) + d / 25)
 
 
@@ -90,15 +101,20 @@ def forbidden_path() -> Iterator[Row]:
         "partner first, pending known": ("partner", "store"),
     }
     for name, order in orders.items():
+
         async def play(world: World) -> None:
             for step, at in zip(order, (300.0, 305.0), strict=True):
                 if step == "store":
+
                     def change() -> None:
                         world.store.current, world.store.others = "new", ("old",)
+
                     world.at(at, change)
                 else:
                     world.at(at, lambda: setattr(world.partner, "nodes", [{"new"}]))
-            await world.traffic(5, 600, lambda k: world.request("/forbidden" if k % 10 == 3 else "/portfolio"))
+            await world.traffic(
+                5, 600, lambda k: world.request("/forbidden" if k % 10 == 3 else "/portfolio")
+            )
 
         world = run(play, others=["new"])
         forbidden = sum(o.path == "/forbidden" for o in world.outcomes)
@@ -112,12 +128,15 @@ def node_by_node() -> Iterator[Row]:
     """The partner's nodes switch one by one over 4 s."""
     for nodes, limit in ((2, 15.0), (8, 10.0)):
         for rate in (5.0, 100.0):
+
             async def play(world: World) -> None:
                 world.partner.nodes = [{"old"} for _ in range(nodes)]
                 world.start = world.loop.time()  # type: ignore[attr-defined]
                 for k in range(nodes):
+
                     def switch(k: int = k) -> None:
                         world.partner.nodes[k] = {"new"}
+
                     world.at(5 + 4 * k / max(nodes - 1, 1), switch)
 
                 def moved() -> None:
@@ -141,6 +160,7 @@ def served_orders() -> Iterator[Row]:
     """Store first; partner first with pending known; a process that starts in the gap."""
     for rate in RATES:
         for name in ("store first", "partner first, pending known", "a start in the gap"):
+
             async def play(world: World) -> None:
                 def store_moves() -> None:
                     world.store.current, world.store.others = "new", ("old",)
@@ -171,9 +191,8 @@ def served_orders() -> Iterator[Row]:
 
 def thirty_two_together() -> Iterator[Row]:
     """The same, 32 rejected together."""
-    import asyncio
-
     for name, n in (("store moved", 0), ("pending known", 1), ("pending and another", 2)):
+
         async def play(world: World) -> None:
             world.partner.nodes = [{"new"}]
             if not n:
@@ -203,7 +222,11 @@ def two_origins() -> Iterator[Row]:
         await world.traffic(10, 200, lambda k: world.request(host=URL if k % 2 else other))
 
     world = run(play, others=["new"])
-    at_other = [o for k, o in enumerate(sorted(world.outcomes, key=lambda o: o.at)) if k % 2 and o.status != 200]
+    at_other = [
+        o
+        for k, o in enumerate(sorted(world.outcomes, key=lambda o: o.at))
+        if k % 2 and o.status != 200
+    ]
     yield Row("two origins, one rejects", "failures at the other", len(at_other), 0)
     yield Row("two origins, one rejects", "reads in 200 s", world.store.reads, 60)
 
@@ -212,6 +235,7 @@ def one_shot_bodies() -> Iterator[Row]:
     """Only bodies that can't be sent again."""
     for rate in RATES:
         for name, limit in (("partner first, pending known", 6), ("store first", 10)):
+
             async def play(world: World) -> None:
                 def store_moves() -> None:
                     world.store.current, world.store.others = "new", ("old",)
@@ -219,23 +243,28 @@ def one_shot_bodies() -> Iterator[Row]:
                 def partner_moves() -> None:
                     world.partner.nodes = [{"new"}]
 
-                first, second = (partner_moves, store_moves) if name.startswith("partner") else (store_moves, partner_moves)
+                first, second = (
+                    (partner_moves, store_moves)
+                    if name.startswith("partner")
+                    else (store_moves, partner_moves)
+                )
                 world.at(2, first)
                 world.at(40, second)
-                await world.traffic(rate, max(90, 20 / rate), lambda _k: world.request(one_shot=True))
+                await world.traffic(
+                    rate, max(90, 20 / rate), lambda _k: world.request(one_shot=True)
+                )
 
             world = run(play, others=["new"])
-            yield Row(f"one-shot bodies, {name}, {rate:g}/s", "failures", len(world.failures), limit)
+            yield Row(
+                f"one-shot bodies, {name}, {rate:g}/s", "failures", len(world.failures), limit
+            )
 
 
 def slow_or_broken_trier() -> Iterator[Row]:
     """The one that tries is slow (4 s), or its connection breaks."""
-    import asyncio
-
-    import httpx
-
     for name in ("slow", "breaks"):
         for rate in (5.0, 100.0):
+
             async def play(world: World) -> None:
                 first: list[float] = []
 
@@ -269,7 +298,6 @@ def slow_or_broken_trier() -> Iterator[Row]:
 
 def read_under_way() -> Iterator[Row]:
     """A read is under way when both store and partner change."""
-    import asyncio
 
     async def play(world: World) -> None:
         world.store.takes = 0.2
@@ -308,7 +336,10 @@ def main(names: list[str]) -> int:
             continue
         for row in scenario():
             passed += not row.holds
-            print(f"{'ok  ' if row.holds else 'OVER'} {row.scenario:52} {row.what:26} {row.measured:9.2f}  ≤ {row.limit:.2f}")
+            print(
+                f"{'ok  ' if row.holds else 'OVER'} {row.scenario:52} {row.what:26}"
+                f" {row.measured:9.2f}  ≤ {row.limit:.2f}"
+            )
     return 1 if passed else 0
 
 

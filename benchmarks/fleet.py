@@ -13,7 +13,9 @@ from collections import Counter
 from partner_auth import Credential, PartnerAuth, RefreshPolicy
 
 DAY = 86_400.0
-DOLLARS_A_READ = 0.05 / 10_000  # AWS Secrets Manager's price for calls; check it before you quote it
+DOLLARS_A_READ = (
+    0.05 / 10_000
+)  # AWS Secrets Manager's price for calls; check it before you quote it
 
 
 class Fleet:

@@ -1,6 +1,7 @@
 """What it costs to authenticate one request when a token is held: `python -m benchmarks.hot_path`.
 
-Medians of interleaved rounds, so that a machine that changes its speed changes it for all. Ratios are what counts.
+Medians of interleaved rounds, so that a machine that changes its speed changes it for all. Ratios
+are what counts.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class HandWritten(requests.auth.AuthBase):
     def __call__(self, request: Any) -> Any:
         if time.time() > self.until:
             now = int(time.time())
-            self.token = jwt.encode({"clientId": "acme", "iat": now, "exp": now + 900}, KEY, algorithm="HS256")
+            self.token = jwt.encode(
+                {"clientId": "acme", "iat": now, "exp": now + 900}, KEY, algorithm="HS256"
+            )
             self.until = now + 840
         request.headers["Authorization"] = f"Bearer {self.token}"
         request.register_hook("response", self.handle_401)

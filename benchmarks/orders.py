@@ -1,8 +1,8 @@
 """Every order of a rotation, as one table: the tests are made from it and docs/rotation.md shows it.
 
-Three things happen once each: the partner accepts the new secret (N), it stops accepting the old one
-(O), and the store's current secret becomes the new one (S). `python -m benchmarks.orders` plays all
-of them on virtual time and prints the table.
+Three things happen once each: the partner accepts the new secret (N), it stops accepting the old
+one (O), and the store's current secret becomes the new one (S). `python -m benchmarks.orders` plays
+all of them on virtual time and prints the table.
 """
 
 from __future__ import annotations
@@ -90,7 +90,13 @@ def play(order: Order, gap: str, store: str, *, rate: float = 20.0) -> Played:
     moments = [began + BEGINS + pause * k for k in range(3)]
     avoidable = [o for o in world.failures if _is_avoidable(order, store, moments, o)]
     return Played(
-        order, gap, store, len(world.outcomes), len(world.failures), avoidable, world.right_after(moments[-1])
+        order,
+        gap,
+        store,
+        len(world.outcomes),
+        len(world.failures),
+        avoidable,
+        world.right_after(moments[-1]),
     )
 
 
@@ -108,11 +114,15 @@ def _is_avoidable(order: Order, store: str, moments: list[float], failed: Outcom
 
     An outage in which no known secret is accepted may be prolonged by a quarter (rule 6).
     """
+
     def done(at: float) -> int:
         return sum(moment <= at for moment in moments)
 
     ends = failed.at + failed.took
-    served = [order.accepted(k) & order.known(k, store) for k in range(done(failed.at - 0.05), done(ends) + 1)]
+    served = [
+        order.accepted(k) & order.known(k, store)
+        for k in range(done(failed.at - 0.05), done(ends) + 1)
+    ]
     if not set.intersection(*served):
         return False
     dark = [k for k in range(done(failed.at)) if not order.is_served(k, store)]

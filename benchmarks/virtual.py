@@ -1,7 +1,7 @@
 """A world on virtual time: one event loop whose clock jumps, a store read in real threads, and a partner.
 
-The real `PartnerAuth` and the real `httpx.AsyncClient` run in it; only time, the network and the store are made up, so
-that ten minutes take seconds and every run gives the same figures.
+The real `PartnerAuth` and the real `httpx.AsyncClient` run in it; only time, the network and the
+store are made up, so that ten minutes take seconds and every run gives the same figures.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Partner(httpx.AsyncBaseTransport):
     forbidden: str = "/forbidden"
     slow: Callable[[httpx.Request, str], float] | None = None
     sends: int = 0
-    dice: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  the same each run
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
     now: Callable[[], float] = lambda: 0.0
     by_host: dict[str, list[set[str]]] = field(default_factory=dict)
 
@@ -161,21 +161,27 @@ class World:
     client: httpx.AsyncClient
     outcomes: list[Outcome] = field(default_factory=list)
 
-    async def request(self, path: str = "/portfolio", *, one_shot: bool = False, host: str = URL) -> int:
+    async def request(
+        self, path: str = "/portfolio", *, one_shot: bool = False, host: str = URL
+    ) -> int:
         began = self.loop.time()
 
         async def body() -> Any:
             yield b"once"
 
         try:
-            sent = self.client.build_request("POST", host + path, content=body() if one_shot else b"")
+            sent = self.client.build_request(
+                "POST", host + path, content=body() if one_shot else b""
+            )
             status = (await self.client.send(sent)).status_code
         except httpx.HTTPError:
             status = 599
         self.outcomes.append(Outcome(began, self.loop.time() - began, status, path))
         return status
 
-    async def traffic(self, rate: float, seconds: float, make: Callable[[int], Awaitable[int]] | None = None) -> None:
+    async def traffic(
+        self, rate: float, seconds: float, make: Callable[[int], Awaitable[int]] | None = None
+    ) -> None:
         """Send `rate` requests a second, at even distances, whatever becomes of them."""
         tasks = []
         for number in range(int(rate * seconds)):
@@ -193,7 +199,7 @@ class World:
 
     @property
     def failures(self) -> list[Outcome]:
-        return [o for o in self.outcomes if o.status != 200 and o.path != self.partner.forbidden]  # noqa: PLR2004
+        return [o for o in self.outcomes if o.status != 200 and o.path != self.partner.forbidden]
 
     @property
     def extra_sends(self) -> int:

@@ -44,9 +44,10 @@ class OriginStatus:
 class Status:
     """How a `PartnerAuth` stands, without I/O and without a secret: for a readiness probe.
 
-    `state` is `empty` (nothing is held: never read, gone, or revoked), `fresh`, `stale` (the store could not be read
-    lately, or is being read) or `rejected` (refused at some origin now). Times are aware, in UTC; `clock_offset` is how
-    many seconds the partner's clock is ahead, where it differs most.
+    `state` is `empty` (nothing is held: never read, gone, or revoked), `fresh`, `stale` (the store
+    could not be read lately, or is being read) or `rejected` (refused at some origin now). Times
+    are aware, in UTC; `clock_offset` is how many seconds the partner's clock is ahead, where it
+    differs most.
     """
 
     source: str
@@ -90,7 +91,9 @@ class Authenticator:
             "rejects": rejects, "refresh": refresh, "on_event": on_event, "clock": clock,
         }  # fmt: skip
         if not isinstance(refresh, RefreshPolicy):
-            raise ConfigurationError(f"refresh: a RefreshPolicy is wanted, not {type(refresh).__name__}")
+            raise ConfigurationError(
+                f"refresh: a RefreshPolicy is wanted, not {type(refresh).__name__}"
+            )
         self._rejects = _checked_rejects(rejects)
         self._options["rejects"] = tuple(sorted(self._rejects))
         self._origins = Origins(origins)
@@ -102,7 +105,10 @@ class Authenticator:
         self._looks = Looks(self._cache)
         self._now, self._wall = self._clock.monotonic, self._clock.now
         self._known: dict[object, Place] = {}  # by what a door takes from a URL at no cost
-        self._latest = ("\0", self._cache.place(None, named=False))  # a URL's beginning and where it leads
+        self._latest = (
+            "\0",
+            self._cache.place(None, named=False),
+        )  # a URL's beginning and where it leads
         self._first_signed: Origin | None = None
         self._warned_of_second = False
 
@@ -122,7 +128,8 @@ class Authenticator:
         Raises:
             CredentialError: none can be had; the message says why. A start-up check.
             InsecureTransport: the URL is plain http.
-            ConfigurationError: the URL is none of `origins`, or this would block an event loop: await `atoken()`.
+            ConfigurationError: the URL is none of `origins`, or this would block an event loop:
+                await `atoken()`.
         """
         place = self._place_wanted(url)
         lease = self._good_lease(place)
@@ -138,11 +145,12 @@ class Authenticator:
             lease = await adrive(self._cache.take(place), self._clock)
         return lease.signed.token
 
-    def refresh(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002  the design's signature
+    def refresh(self, wait: bool = True) -> None:
         """Read the store now, past any cache in between and any pause, and forget rejections.
 
         Args:
-            wait: False only starts the read and takes no lock: for a signal handler or a push callback.
+            wait: False only starts the read and takes no lock: for a signal handler or a push
+                callback.
 
         Raises:
             CredentialError: the read failed; what is held stays, unless the store refused.
@@ -151,7 +159,7 @@ class Authenticator:
         if wait:
             self._blocking(self._cache.refresh(), "arefresh()")
             return
-        import _thread  # noqa: PLC0415  threading.Thread takes a lock that a signal handler may have interrupted
+        import _thread
 
         _thread.start_new_thread(self._refresh_quietly, ())
 
@@ -173,7 +181,11 @@ class Authenticator:
             held, signed, places = cache.held, cache.last_signed, list(cache.places.values())
             failure = cache.failure
             current = held.credential if held and state != "empty" else None
-            told = {place.name: _origin_status(place, current, now, wall) for place in places if place.origin}
+            told = {
+                place.name: _origin_status(place, current, now, wall)
+                for place in places
+                if place.origin
+            }
             rejected = any(place.rejected_since is not None for place in places)
         return Status(
             source=cache.name,
@@ -213,7 +225,11 @@ class Authenticator:
     def _good_lease(self, place: Place) -> Lease | None:
         """Return the lease if it can be used without another thought."""
         lease = place.lease
-        if lease is None or self._now() >= lease.until or not lease.wall_from <= self._wall() < lease.wall_until:
+        if (
+            lease is None
+            or self._now() >= lease.until
+            or not lease.wall_from <= self._wall() < lease.wall_until
+        ):
             return None
         return lease
 
@@ -228,8 +244,12 @@ class Authenticator:
         if judged(Answer(status), self._rejects) is ACCEPTED:
             self._looks.accepted(place, signed)
 
-    def _recovering(self, place: Place, signed: Signed | None, answer: Answer, *, replayable: bool) -> Recovering:
-        return Recovery(self._looks, place, self._rejects, replayable=replayable).steps(signed, answer)
+    def _recovering(
+        self, place: Place, signed: Signed | None, answer: Answer, *, replayable: bool
+    ) -> Recovering:
+        return Recovery(self._looks, place, self._rejects, replayable=replayable).steps(
+            signed, answer
+        )
 
     def _until_send(self, steps: Recovering, step: Step | None) -> Signed | None:
         """Do the waiting of these steps in this thread. Return what to send, or None: the answer goes back."""
@@ -252,7 +272,9 @@ class Authenticator:
             return self._cache.place(only, named=only is not None)
         place = self._place(origin_of_url(url))
         if place is None:
-            raise ConfigurationError("token(url): that URL is none of `origins`, so no request to it would be signed")
+            raise ConfigurationError(
+                "token(url): that URL is none of `origins`, so no request to it would be signed"
+            )
         return place
 
     def _blocking(self, steps: Steps[T], instead: str) -> T:
@@ -265,7 +287,9 @@ class Authenticator:
             return result
         finally:
             steps.close()
-        raise ConfigurationError(f"the store must be read first, which would block this event loop: await {instead}")
+        raise ConfigurationError(
+            f"the store must be read first, which would block this event loop: await {instead}"
+        )
 
     def _warn_of_second(self, origin: Origin) -> None:
         first = self._first_signed
@@ -280,7 +304,9 @@ class Authenticator:
         """Pickle source and options, never a credential or token."""
         for name, value in self._options.items():
             if callable(value) and "<" in getattr(value, "__qualname__", ""):
-                raise TypeError(f"PartnerAuth({name}=) is a local function: pickling wants one of a module's top level")
+                raise TypeError(
+                    f"PartnerAuth({name}=) is a local function: pickling wants one of a module's top level"
+                )
         return _made_again, (type(self), self._source, self._options)
 
     def __copy__(self) -> Self:
@@ -292,7 +318,7 @@ class Authenticator:
         return self
 
 
-def reply(steps: Recovering, answer: bool | Answer) -> Step | None:  # noqa: FBT001  what a step is answered with
+def reply(steps: Recovering, answer: bool | Answer) -> Step | None:
     """Return the next step, or None when an answer goes back."""
     try:
         return steps.send(answer)
@@ -300,7 +326,9 @@ def reply(steps: Recovering, answer: bool | Answer) -> Step | None:  # noqa: FBT
         return None
 
 
-def _made_again(cls: type[Authenticator], source: CredentialSource, options: dict[str, Any]) -> Authenticator:
+def _made_again(
+    cls: type[Authenticator], source: CredentialSource, options: dict[str, Any]
+) -> Authenticator:
     return cls(source, **options)
 
 
@@ -313,7 +341,7 @@ def _source_given(source: object) -> CredentialSource | PartnerAuthError:
 
 
 def _origins_given(
-    by_environment: bool, origins: str | Iterable[str] | None  # noqa: FBT001
+    by_environment: bool, origins: str | Iterable[str] | None
 ) -> str | Iterable[str] | None:
     if origins is not None or not by_environment:
         return origins
@@ -327,10 +355,14 @@ def _checked_rejects(rejects: object) -> frozenset[int]:
         listed = list(codes)
         if all(isinstance(code, int) and code in _STATUSES for code in listed):
             return frozenset(listed)
-    raise ConfigurationError("rejects: the status codes (400 to 599) that mean that the token was refused")
+    raise ConfigurationError(
+        "rejects: the status codes (400 to 599) that mean that the token was refused"
+    )
 
 
-def _origin_status(place: Place, current: Credential | None, now: float, wall: float) -> OriginStatus:
+def _origin_status(
+    place: Place, current: Credential | None, now: float, wall: float
+) -> OriginStatus:
     in_use = place.in_use(current)
     next_look = wall + place.next_look - now if place.next_look > now else None
     return OriginStatus(

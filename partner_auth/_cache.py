@@ -1,7 +1,8 @@
 """What is held, credential and token: fresh, stale or gone; and when the store is read. The only lock of a request.
 
-A credential is *fresh* until the earlier of its `refresh_at` and `fresh_for` (by the larger of both clocks' ages), then
-*stale* for `max_stale` (by the monotonic clock alone, so that no step of the wall clock ends it), then *gone*.
+A credential is *fresh* until the earlier of its `refresh_at` and `fresh_for` (by the larger of both
+clocks' ages), then *stale* for `max_stale` (by the monotonic clock alone, so that no step of the
+wall clock ends it), then *gone*.
 
     what a request gets     no read under way        a read under way     in a pause after a failure
     fresh                   what is held             what is held         what is held
@@ -9,10 +10,12 @@ A credential is *fresh* until the earlier of its `refresh_at` and `fresh_for` (b
                             starts behind it
     empty or gone           a read starts, it waits  it waits             the last failure, at once
 
-A read belongs to nobody: a thread of its own makes it, everybody else only waits and then asks again. One that is
-overdue is given up and counted; its late answer replaces nothing newer, its late failure nothing at all.
+A read belongs to nobody: a thread of its own makes it, everybody else only waits and then asks
+again. One that is overdue is given up and counted; its late answer replaces nothing newer, its late
+failure nothing at all.
 
-Under the lock: compare, choose, swap. Never: I/O, the start of a thread, a callback, an event, the end of a flight.
+Under the lock: compare, choose, swap. Never: I/O, the start of a thread, a callback, an event, the
+end of a flight.
 """
 
 from __future__ import annotations
@@ -77,10 +80,25 @@ class Held(NamedTuple):
 class Read(Job):
     """One question to the source under way: `fetch`, `fetch_fresh` or `alternates`."""
 
-    __slots__ = ("began", "counted", "deadline", "deadline_wall", "failure", "order", "proves", "question")
+    __slots__ = (
+        "began",
+        "counted",
+        "deadline",
+        "deadline_wall",
+        "failure",
+        "order",
+        "proves",
+        "question",
+    )
 
     def __init__(
-        self, question: str, order: int, began: float, wall: float, timeout: float, work: Callable[[Read], None]
+        self,
+        question: str,
+        order: int,
+        began: float,
+        wall: float,
+        timeout: float,
+        work: Callable[[Read], None],
     ) -> None:
         """Hold the times; the work is done by whoever begins it. `order` tells what was before it and what after."""
         super().__init__(lambda: work(self))
@@ -89,7 +107,9 @@ class Read(Job):
         self.order = order
         self.counted = False  # among those that hang
         self.deadline, self.deadline_wall = began + timeout, wall + timeout
-        self.proves = True  # that nothing is new, if it brings nothing new: past any cache in between
+        self.proves = (
+            True  # that nothing is new, if it brings nothing new: past any cache in between
+        )
         self.failure: Failure | None = None
 
     def is_overdue(self, now: float, wall: float) -> bool:
@@ -100,7 +120,9 @@ class Read(Job):
 class Cache:
     """One source's credential and the tokens signed with it, shared by all who sign."""
 
-    def __init__(self, source: Any, policy: RefreshPolicy, signer: Signer, clock: Clock, reporter: Reporter) -> None:
+    def __init__(
+        self, source: Any, policy: RefreshPolicy, signer: Signer, clock: Clock, reporter: Reporter
+    ) -> None:
         """Begin empty: nothing is read before the first request."""
         self.reader = Reader(source, signer, clock)
         self.name = self.reader.name
@@ -112,14 +134,19 @@ class Cache:
         self.places: dict[Origin | None, Place] = {}
         self.held: Held | None = None
         self.alternates: tuple[Credential, ...] = ()  # of what is held, as last read
-        self.proven = self.alternates_proven = 0  # the order of the last read that proves "nothing new"
+        self.proven = self.alternates_proven = (
+            0  # the order of the last read that proves "nothing new"
+        )
         self.failure: Failure | None = None
         self.last_signed: Signed | None = None
         self._read: Read | None = None
         self._orphans = 0
         self._failures = 0
         self._failed_at = 0.0
-        self._pauses = (0.0, 0.0)  # after the last failure: while something is held, while nothing is
+        self._pauses = (
+            0.0,
+            0.0,
+        )  # after the last failure: while something is held, while nothing is
         self._generation = 0
         self._order = itertools.count(1)
         self._newest = 0  # the order of the newest read that landed, or revoked
@@ -153,14 +180,16 @@ class Cache:
     def take(self, place: Place, *, patient: bool = False) -> Steps[Lease]:
         """Return a lease for this origin, waiting only where nothing is held.
 
-        `patient` is for a request that can't be sent again: it waits for reads that are due or under way, at most to
-        the deadline of the first.
+        `patient` is for a request that can't be sent again: it waits for reads that are due or
+        under way, at most to the deadline of the first.
 
         Raises:
             CredentialError, ConfigurationError: nothing is held, and the read failed.
         """
         patience = _FOREVER if patient else -_FOREVER
-        failed: Failure | None = None  # of the read that was waited for: all who waited fail with it
+        failed: Failure | None = (
+            None  # of the read that was waited for: all who waited fail with it
+        )
         while True:
             self.check_fingerprint()
             now, wall = self.clock.monotonic(), self.clock.now()
@@ -170,7 +199,12 @@ class Cache:
                 state = self._state(now, wall)
                 must_wait = state in (EMPTY, GONE)
                 may_wait = not self._is_reading() and not (must_wait and failed)
-                if state is not FRESH and self._read is None and may_wait and self._may_read(state, now):
+                if (
+                    state is not FRESH
+                    and self._read is None
+                    and may_wait
+                    and self._may_read(state, now)
+                ):
                     starts = self._begin("fetch", now, wall)
                 read, failure = self._read, failed or self.failure
                 waits = read is not None and may_wait and (must_wait or now < patience)
@@ -280,7 +314,14 @@ class Cache:
 
     def _begin(self, question: str, now: float, wall: float) -> Read:
         marks = _reading.get(frozenset()) | {id(self)}
-        read = Read(question, self.order(), now, wall, self.policy.timeout, lambda read: self._ask(read, marks))
+        read = Read(
+            question,
+            self.order(),
+            now,
+            wall,
+            self.policy.timeout,
+            lambda read: self._ask(read, marks),
+        )
         read.proves = question != "fetch" or not self.reader.has("fetch_fresh")
         self._read = read
         return read
@@ -334,7 +375,10 @@ class Cache:
             self._revoke()
             self._pauses = (share * min(grown, policy.cooldown),) * 2
         else:
-            self._pauses = (share * min(grown, policy.backoff_max), share * min(grown, policy.backoff))
+            self._pauses = (
+                share * min(grown, policy.backoff_max),
+                share * min(grown, policy.backoff),
+            )
         for place in self.places.values():
             place.lease = None
 
@@ -375,7 +419,9 @@ class Cache:
         return id(self) in _reading.get(frozenset())
 
     def _nothing_held(self, failure: Failure | None) -> PartnerAuthError:
-        if self._is_reading() and self._read is not None:  # not in a callback, told of the read's end
+        if (
+            self._is_reading() and self._read is not None
+        ):  # not in a callback, told of the read's end
             return _own_source(self.name)
         return (failure or _overdue(self.name)).error()
 
@@ -407,7 +453,9 @@ class Cache:
     def _ask(self, read: Read, marks: frozenset[int]) -> None:
         _reading.set(marks)
         outcome: Credential | tuple[Credential, ...] | Failure
-        outcome = Failure.of(SourceUnavailable, f"{self.name}: the read was broken off", reason="unreachable")
+        outcome = Failure.of(
+            SourceUnavailable, f"{self.name}: the read was broken off", reason="unreachable"
+        )
         try:
             if read.question == "alternates":
                 outcome = self.reader.alternates()
@@ -468,7 +516,9 @@ class Cache:
         chosen: list[Credential] = []
         for credential in found:
             known = [*chosen, *([self.held.credential] if self.held else [])]
-            if len(chosen) < MOST_ALTERNATES and not any(credential.same_as(other) for other in known):
+            if len(chosen) < MOST_ALTERNATES and not any(
+                credential.same_as(other) for other in known
+            ):
                 chosen.append(credential)
         return tuple(chosen)
 
@@ -548,7 +598,11 @@ class Cache:
         for flight in flights:
             flight.end()
         for flight in flights:
-            if isinstance(flight, Read) and flight.failure is not None and flight.question != "alternates":
+            if (
+                isinstance(flight, Read)
+                and flight.failure is not None
+                and flight.question != "alternates"
+            ):
                 self._tell_failure(flight.failure)
 
     # -- telling
@@ -557,30 +611,45 @@ class Cache:
         credential = new.credential
         changed = old is None or new.generation != old.generation
         due = moment(min(new.fresh_wall, new.fetched_at + new.fresh_until - new.landed))
-        self.report(CredentialFetched(self.name, credential.client_id, credential.version, changed, took, due))
+        self.report(
+            CredentialFetched(
+                self.name, credential.client_id, credential.version, changed, took, due
+            )
+        )
         if old is not None and changed:
             age = new.landed - old.landed
             previous = old.credential.version
-            self.report(CredentialRotated(self.name, credential.client_id, credential.version, previous, age))
+            self.report(
+                CredentialRotated(
+                    self.name, credential.client_id, credential.version, previous, age
+                )
+            )
 
     def _tell_failure(self, failure: Failure) -> None:
         held = self.held if self.state() is not EMPTY else None
         age = None if held is None else self.clock.monotonic() - held.landed
         kind, due = failure.kind.__name__, moment(self.next_read())
-        self.report(SourceFailed(self.name, kind, failure.reason, failure.text, held is not None, age, due))
+        self.report(
+            SourceFailed(self.name, kind, failure.reason, failure.text, held is not None, age, due)
+        )
 
     def _tell_signed(self, signed: Signed, place: Place) -> None:
         credential, expires = signed.credential, moment(signed.expires_at)
         if expires is not None:
             client_id, version = credential.client_id, credential.version
-            self.report(TokenSigned(self.name, place.name, client_id, version, expires, signed.offset))
+            self.report(
+                TokenSigned(self.name, place.name, client_id, version, expires, signed.offset)
+            )
 
     def _tell_stale(self, held: Held) -> None:
         with self.lock:
             loud, self._stale_told = not self._stale_told, True
             text = self.failure.text if self.failure else ""
         age = self.clock.monotonic() - held.landed
-        self.report(ServedStale(self.name, held.credential.version, age, text, moment(self.next_read())), loud=loud)
+        self.report(
+            ServedStale(self.name, held.credential.version, age, text, moment(self.next_read())),
+            loud=loud,
+        )
 
     def after_fork(self) -> None:
         """Owe nothing to the parent's reads, keep what is held, and draw the jitter anew."""
@@ -612,13 +681,17 @@ def _supplanted(place: Place, current: Credential, before: Credential | None) ->
     return ended
 
 
-def _is_good(signed: Signed, credential: Credential, offset: float, now: float, wall: float) -> bool:
+def _is_good(
+    signed: Signed, credential: Credential, offset: float, now: float, wall: float
+) -> bool:
     in_time = signed.issued_at <= wall < signed.replace_at and now < signed.until
     return in_time and signed.offset == offset and signed.credential.same_as(credential)
 
 
 def _own_source(name: str) -> ConfigurationError:
-    return ConfigurationError(f"{name}: it signs its own request with the PartnerAuth that it feeds: give it another")
+    return ConfigurationError(
+        f"{name}: it signs its own request with the PartnerAuth that it feeds: give it another"
+    )
 
 
 def _overdue(name: str) -> Failure:
@@ -628,7 +701,7 @@ def _overdue(name: str) -> Failure:
 def _equal(one: object, other: object) -> bool:
     try:
         return bool(one == other)
-    except Exception:
+    except Exception:  # noqa: BLE001  an error means unchanged
         return True
 
 

@@ -17,8 +17,9 @@ _LONGEST_DATE = 64  # RFC 9110 §5.6.7: the longest form has 33 characters
 class Clock(Protocol):
     """What `clock=` takes: wall time and a clock that no one steps, both in seconds.
 
-    It may also have `wait(seconds, wake, *, busy) -> cancel`, which arranges that `wake()` is called once `seconds`
-    have passed on this clock; `busy` tells whether something is under way that may end the wait before.
+    It may also have `wait(seconds, wake, *, busy) -> cancel`, which arranges that `wake()` is
+    called once `seconds` have passed on this clock; `busy` tells whether something is under way
+    that may end the wait before.
     """
 
     def now(self) -> float:
@@ -46,7 +47,9 @@ def checked(clock: object) -> Clock:
         return SystemClock()
     if isinstance(clock, Clock) and callable(clock.now) and callable(clock.monotonic):
         return clock
-    raise ConfigurationError("clock: an object with now() and monotonic(), both in seconds, is wanted")
+    raise ConfigurationError(
+        "clock: an object with now() and monotonic(), both in seconds, is wanted"
+    )
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -62,12 +65,12 @@ def moment(seconds: float | None) -> datetime | None:
 def skew(date: str | None, now: float) -> float:
     """Return by how many seconds the sender of this `Date` header is ahead of `now`; 0.0 when it teaches nothing.
 
-    Between 2 seconds and 24 hours are believed: less is the header's own grain (whole seconds, rounded down; RFC 9110
-    §5.6.7), more is no honest clock.
+    Between 2 seconds and 24 hours are believed: less is the header's own grain (whole seconds,
+    rounded down; RFC 9110 §5.6.7), more is no honest clock.
     """
     if not date or len(date) > _LONGEST_DATE:
         return 0.0
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  only at a 401
+    from email.utils import parsedate_to_datetime
 
     try:
         told = parsedate_to_datetime(date)

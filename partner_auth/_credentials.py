@@ -14,8 +14,9 @@ from partner_auth.exceptions import CredentialInvalid
 class Secret:
     """Wrap a text or bytes so that it is shown nowhere by accident.
 
-    `repr`, `str`, `format`, `vars`, `dataclasses.asdict`, logs and tracebacks show dots; pickling is refused; two
-    secrets are compared in constant time (`hmac.compare_digest`), a text being equal to its UTF-8 bytes.
+    `repr`, `str`, `format`, `vars`, `dataclasses.asdict`, logs and tracebacks show dots; pickling
+    is refused; two secrets are compared in constant time (`hmac.compare_digest`), a text being
+    equal to its UTF-8 bytes.
     """
 
     __slots__ = ("_value",)
@@ -37,7 +38,11 @@ class Secret:
 
     def encoded(self) -> bytes:
         """Return the bytes: a text in UTF-8."""
-        return self._value.encode("utf-8", "surrogatepass") if isinstance(self._value, str) else self._value
+        return (
+            self._value.encode("utf-8", "surrogatepass")
+            if isinstance(self._value, str)
+            else self._value
+        )
 
     def __eq__(self, other: object) -> bool:
         """Compare in constant time."""
@@ -93,19 +98,22 @@ def _no_secret(kind: str) -> CredentialInvalid:
 class Credential:
     """One client id and its key, as the store held them at one time.
 
-    Two credentials are "another one" to each other when client id, key or key id differ, never by `version`, which is
-    the store's own name for it and only shown.
+    Two credentials are "another one" to each other when client id, key or key id differ, never by
+    `version`, which is the store's own name for it and only shown.
 
     Args:
         client_id: goes into the claim `clientId`.
         secret_key: str or bytes, wrapped into a `Secret`. A PEM for RS*, PS*, ES* and EdDSA.
-        version: the store's name for this version; shown in events and `status()`. Never derive it from the secret.
+        version: the store's name for this version; shown in events and `status()`. Never derive it
+            from the secret.
         key_id: the token's header `kid`; wins over `PartnerAuth(key_id=)`.
-        refresh_at: when to read the store again at the latest: an aware datetime, or seconds since the epoch (UTC).
+        refresh_at: when to read the store again at the latest: an aware datetime, or seconds since
+            the epoch (UTC).
         expires_at: after it the credential is not used and no token outlives it; likewise.
 
     Raises:
-        CredentialInvalid: an id or key is blank or holds control characters, or a time is naive or not finite.
+        CredentialInvalid: an id or key is blank or holds control characters, or a time is naive or
+            not finite.
     """
 
     client_id: str
@@ -127,13 +135,23 @@ class Credential:
     ) -> None:
         """Wrap the key first, so that no frame of an error holds it, and then check."""
         kind = "" if isinstance(secret_key, (Secret, str, bytes)) else type(secret_key).__name__
-        secret_key = secret_key if isinstance(secret_key, Secret) else Secret("" if kind else secret_key)
+        secret_key = (
+            secret_key if isinstance(secret_key, Secret) else Secret("" if kind else secret_key)
+        )
         if kind:
             raise _no_secret(kind)
         if not secret_key:
-            raise CredentialInvalid("the secret key is empty: put the partner's secret into the store")
-        for name, value in (("client_id", client_id), ("secret_key", secret_key), ("version", version),
-                            ("key_id", key_id), ("refresh_at", refresh_at), ("expires_at", expires_at)):
+            raise CredentialInvalid(
+                "the secret key is empty: put the partner's secret into the store"
+            )
+        for name, value in (
+            ("client_id", client_id),
+            ("secret_key", secret_key),
+            ("version", version),
+            ("key_id", key_id),
+            ("refresh_at", refresh_at),
+            ("expires_at", expires_at),
+        ):
             object.__setattr__(self, name, value)
         _check_text("client id", client_id)
         if key_id is not None:
@@ -145,7 +163,11 @@ class Credential:
 
     def __repr__(self) -> str:
         """Show everything but the key; of a half-made one too, which an error tracker may meet."""
-        shown = [f"{name}={vars(self)[name]!r}" for name in ("version", "key_id") if vars(self).get(name) is not None]
+        shown = [
+            f"{name}={vars(self)[name]!r}"
+            for name in ("version", "key_id")
+            if vars(self).get(name) is not None
+        ]
         return f"Credential({', '.join([repr(vars(self).get('client_id')), repr(Secret('…')), *shown])})"
 
     def same_as(self, other: Credential | None) -> bool:
@@ -164,10 +186,18 @@ def epoch(value: datetime | float | None, name: str = "time") -> float | None:
         return None
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise CredentialInvalid(f"{name} is a datetime without a time zone: make it aware, in UTC")
+            raise CredentialInvalid(
+                f"{name} is a datetime without a time zone: make it aware, in UTC"
+            )
         return value.timestamp()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < sys.float_info.max:
-        raise CredentialInvalid(f"{name} is neither an aware datetime nor finite seconds since the epoch")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not abs(value) < sys.float_info.max
+    ):
+        raise CredentialInvalid(
+            f"{name} is neither an aware datetime nor finite seconds since the epoch"
+        )
     return float(value)
 
 
@@ -177,4 +207,6 @@ def _check_text(what: str, value: object) -> None:
     if not value.strip():
         raise CredentialInvalid(f"the {what} is empty: put what the partner issued into the store")
     if not value.isprintable():
-        raise CredentialInvalid(f"the {what} holds control characters: store it without a line break")
+        raise CredentialInvalid(
+            f"the {what} holds control characters: store it without a line break"
+        )

@@ -107,7 +107,7 @@ async def await_(step: Wait, clock: Clock) -> bool:
     """Wait in a task of asyncio or trio. Return whether the flight ended; False: the time is up."""
     if in_trio():
         return await _await_trio(step, clock)
-    import asyncio  # noqa: PLC0415  loaded already wherever this runs
+    import asyncio
 
     loop = asyncio.get_running_loop()
     woken = loop.create_future()
@@ -132,7 +132,7 @@ async def await_(step: Wait, clock: Clock) -> bool:
 
 
 async def _await_trio(step: Wait, clock: Clock) -> bool:
-    import trio  # noqa: PLC0415  loaded already wherever this runs
+    import trio
 
     token = trio.lowlevel.current_trio_token()
     woken = trio.Event()

@@ -20,7 +20,9 @@ class Signing:
         if not isinstance(auth, HttpxFamily):
             raise ConfigurationError(f"auth: a PartnerAuth is wanted, not {type(auth).__name__}")
         if auth._origins.named is None:  # noqa: SLF001  a part of the same machine
-            raise ConfigurationError("a signing transport sees each hop of a redirect: name origins=…")
+            raise ConfigurationError(
+                "a signing transport sees each hop of a redirect: name origins=…"
+            )
         self._auth = auth
         self._transport = transport
 

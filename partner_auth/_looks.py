@@ -1,7 +1,7 @@
 """Looks: when refused requests may ask the store, who of them tries, and what their tries found.
 
-All of it is per origin and under the cache's lock; nothing waits here. `_recovery` asks for the next move, makes it, and
-comes back; any number of requests do so at once.
+All of it is per origin and under the cache's lock; nothing waits here. `_recovery` asks for the
+next move, makes it, and comes back; any number of requests do so at once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Looks:
         cache = self.cache
         with cache.lock:
             held = cache.held
-            signing = place.probe[0] if place.probe else place.in_use(held.credential if held else None)
+            signing = (
+                place.probe[0] if place.probe else place.in_use(held.credential if held else None)
+            )
             if signed.credential.same_as(signing):
                 place.reject(cache.clock.monotonic(), cache.clock.now())
                 place.singles += single
@@ -108,7 +110,9 @@ class Looks:
         with self.cache.lock:
             return self._supplanted(place, signed)
 
-    def enter(self, place: Place, arrived: int, *, may_wait: bool, waited: bool) -> Look | Wait | None:
+    def enter(
+        self, place: Place, arrived: int, *, may_wait: bool, waited: bool
+    ) -> Look | Wait | None:
         """Return the look to take part in, the pause to wait for, or None: the 401 goes back."""
         cache = self.cache
         with cache.lock:
@@ -140,7 +144,9 @@ class Looks:
                 ended = [] if look.verdict else self._settle(place, look)
             self._afterwards(ended)
 
-    def next_move(self, place: Place, look: Look, me: Member, signed: Signed, *, impatient: bool) -> Move:
+    def next_move(
+        self, place: Place, look: Look, me: Member, signed: Signed, *, impatient: bool
+    ) -> Move:
         """Return what this request is to do: wait, try, resend with what was found, or give its 401 back.
 
         `impatient`: a wait for the others' verdict took its whole second.
@@ -188,7 +194,11 @@ class Looks:
         if look.candidates is None:
             if cache.proven <= look.read_from:
                 return cache.fresh_read
-            if cache.failure is None and cache.alternates_proven <= look.read_from and cache.has_alternates:
+            if (
+                cache.failure is None
+                and cache.alternates_proven <= look.read_from
+                and cache.has_alternates
+            ):
                 return cache.alternates_read
             self._gather(look)
         return None
@@ -239,12 +249,16 @@ class Looks:
         if look.refused and look.is_exhausted():
             return self._conclude(place, look, NOTHING)
         if not look.members:
-            return self._conclude(place, look, NOTHING if look.refused or look.watched else "undecided")
+            return self._conclude(
+                place, look, NOTHING if look.refused or look.watched else "undecided"
+            )
         news, look.news = look.news, Flight()
         return [news]
 
     def _conclude(self, place: Place, look: Look, verdict: str) -> list[Flight]:
-        return place.conclude(look, verdict, self.cache.clock.monotonic(), self.cache.policy.cooldown)
+        return place.conclude(
+            look, verdict, self.cache.clock.monotonic(), self.cache.policy.cooldown
+        )
 
     def _bring_into_use(self, place: Place, signed: Signed) -> tuple[list[Event], list[Flight]]:
         cache, held = self.cache, self.cache.held
@@ -258,7 +272,11 @@ class Looks:
         place.alarms = 0
         if before is not None and not signed.credential.same_as(before):
             one, age = signed.credential, cache.clock.monotonic() - held.landed
-            events.append(CredentialRotated(cache.name, one.client_id, one.version, before.version, age, place.name))
+            events.append(
+                CredentialRotated(
+                    cache.name, one.client_id, one.version, before.version, age, place.name
+                )
+            )
         if signed.offset != offset:
             events.append(ClockSkewLearned(cache.name, place.name, signed.offset))
         return events, place.clear()
@@ -267,10 +285,18 @@ class Looks:
 
     def tell_resent(self, place: Place, signed: Signed, sends: int, why: str) -> None:
         """Tell that a refused request goes out again."""
-        self.cache.report(RequestResent(self.cache.name, place.name, signed.credential.version, sends, why))
+        self.cache.report(
+            RequestResent(self.cache.name, place.name, signed.credential.version, sends, why)
+        )
 
     def tell_rejected(
-        self, place: Place, signed: Signed | None, status: int, tried: tuple[str | None, ...], challenge: str, why: str
+        self,
+        place: Place,
+        signed: Signed | None,
+        status: int,
+        tried: tuple[str | None, ...],
+        challenge: str,
+        why: str,
     ) -> None:
         """Tell that a refused answer goes back to its caller; a WARNING once a look."""
         cache = self.cache
@@ -283,7 +309,16 @@ class Looks:
         next_look = moment(due) if due > wall else None
         shown = "".join(c if c.isprintable() else "?" for c in _LONG_WORD.sub("…", challenge)[:200])
         event = RequestRejected(
-            cache.name, place.name, version, age, status, tried, shown, why, moment(since), next_look
+            cache.name,
+            place.name,
+            version,
+            age,
+            status,
+            tried,
+            shown,
+            why,
+            moment(since),
+            next_look,
         )
         cache.report(event, loud=loud)
 

@@ -25,7 +25,9 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         """Write it as a URL does, without a default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
+        return f"{self.scheme}://{host}" + (
+            "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        )
 
     @property
     def is_loopback(self) -> bool:
@@ -68,7 +70,9 @@ class Origins:
         if self.named is not None and not self.named:
             raise ConfigurationError("origins: none is named; give at least one, or leave it out")
         self._secure_hosts = {o.host for o in self.named or () if o.scheme == "https"}
-        for open_to_all in sorted(o for o in self.named or () if o.scheme == "http" and not o.is_loopback):
+        for open_to_all in sorted(
+            o for o in self.named or () if o.scheme == "http" and not o.is_loopback
+        ):
             text = f"origins: tokens will go to {open_to_all} over plain http, readable on the way"
             warn(text)
 
@@ -100,7 +104,9 @@ def _insecure(origin: Origin) -> InsecureTransport:
 
 def _named(named: str | Iterable[str]) -> Iterable[Origin]:
     if isinstance(named, (bytes, bytearray)) or not isinstance(named, Iterable):
-        raise ConfigurationError(f"origins: one or several texts are wanted, not {type(named).__name__}")
+        raise ConfigurationError(
+            f"origins: one or several texts are wanted, not {type(named).__name__}"
+        )
     return [_parsed(one) for one in ([named] if isinstance(named, str) else named)]
 
 
@@ -126,7 +132,9 @@ def _parsed(text: object) -> Origin:
     origin = None if wrong else _split(text)
     if origin is None:
         wrong = wrong or "it has no host, or a malformed one"
-        raise ConfigurationError(f"origins: an origin is 'https://host' or 'https://host:port': {wrong}")
+        raise ConfigurationError(
+            f"origins: an origin is 'https://host' or 'https://host:port': {wrong}"
+        )
     return origin
 
 
@@ -141,7 +149,11 @@ def _fault(text: str) -> str:
         return f"{text!r} doesn't begin with https:// (or http://, wss://, ws://)"
     if parts.path not in ("", "/") or parts.query or parts.fragment or text.endswith(("?", "#")):
         return f"{text!r} has a path, query or fragment"
-    return "" if text.isprintable() and " " not in text else "it holds white space or control characters"
+    return (
+        ""
+        if text.isprintable() and " " not in text
+        else "it holds white space or control characters"
+    )
 
 
 def _split(text: str) -> Origin | None:
@@ -160,7 +172,7 @@ def _ascii(host: str) -> str:
     if host.isascii():
         return host
     try:
-        import idna  # noqa: PLC0415  comes with requests and httpx
+        import idna
     except ImportError:
         raise ConfigurationError(
             f"origins: write {host!r} in its ASCII form (xn--…), or pip install idna"

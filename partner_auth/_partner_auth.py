@@ -26,20 +26,28 @@ else:
     _Posing = object
 
 
-_BASES = (("requests.auth", "AuthBase"), ("niquests.auth", "AuthBase"), ("httpx", "Auth"), ("httpx2", "Auth"))
+_BASES = (
+    ("requests.auth", "AuthBase"),
+    ("niquests.auth", "AuthBase"),
+    ("httpx", "Auth"),
+    ("httpx2", "Auth"),
+)
 
 
 class PartnerAuth(RequestsFamily, HttpxFamily, _Posing):
     """Sign every request to a partner's API, and follow its secret through rotations.
 
-    One object serves requests, httpx and httpx2 (sync, asyncio and trio) and niquests (sync), in any number of threads,
-    loops and clients at once: `session.auth = PartnerAuth(...)`, `httpx.AsyncClient(auth=PartnerAuth(...))`.
+    One object serves requests, httpx and httpx2 (sync, asyncio and trio) and niquests (sync), in
+    any number of threads, loops and clients at once: `session.auth = PartnerAuth(...)`,
+    `httpx.AsyncClient(auth=PartnerAuth(...))`.
 
     Args:
-        source: where the secret is: a source, a source URL, a `Credential`, a callable that returns one (a coroutine
-            function too), or None: `PARTNER_AUTH_SOURCE`, else `PARTNER_CLIENT_ID` and `PARTNER_SECRET_KEY`.
-        origins: where tokens may go, one or several like `"https://api.partner.example"`. None: the origin of
-            `PARTNER_BASE_URL` when `source` is None too, else every https origin that the client is sent to.
+        source: where the secret is: a source, a source URL, a `Credential`, a callable that returns
+            one (a coroutine function too), or None: `PARTNER_AUTH_SOURCE`, else `PARTNER_CLIENT_ID`
+            and `PARTNER_SECRET_KEY`.
+        origins: where tokens may go, one or several like `"https://api.partner.example"`. None: the
+            origin of `PARTNER_BASE_URL` when `source` is None too, else every https origin that the
+            client is sent to.
         lifetime: of a token, seconds or `timedelta`, 1 second to 366 days.
         algorithm: HS256, HS384, HS512, or with the `crypto` extra RS*, PS*, ES* and EdDSA.
         claims: further claims: a mapping, or a callable of the `Credential` that runs once a token.

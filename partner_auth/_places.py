@@ -1,7 +1,7 @@
 """What is remembered of one origin: the credential in use, the rejection, the look under way, the clock's offset.
 
-Plain state without a lock or a clock: the cache changes it, under its lock. The numbers are those of the 401 rule
-(docs/design/recovery.md), where they are derived from a simulation.
+Plain state without a lock or a clock: the cache changes it, under its lock. The numbers are those
+of the 401 rule (docs/design/recovery.md), where they are derived from a simulation.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ class Place:
         self.lease: Lease | None = None
         self.signed: Signed | None = None
         self.alternate: Credential | None = None  # in use here in place of the store's current one
-        self.probe: tuple[Credential, float] | None = None  # what the next request signs with, unproven
+        self.probe: tuple[Credential, float] | None = (
+            None  # what the next request signs with, unproven
+        )
         self.offset = 0.0
         self.rejected_since: float | None = None
         self.rejected_wall: float | None = None

@@ -20,9 +20,13 @@ def seconds(name: str, value: object, *, least: float = 0.0, most: float = 366 *
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
-        raise ConfigurationError(f"{name}: a finite number of seconds or a timedelta is wanted, not {value!r}")
+        raise ConfigurationError(
+            f"{name}: a finite number of seconds or a timedelta is wanted, not {value!r}"
+        )
     if not least <= value <= most:
-        raise ConfigurationError(f"{name}={value!r}: between {least:g} and {most:g} seconds is wanted")
+        raise ConfigurationError(
+            f"{name}={value!r}: between {least:g} and {most:g} seconds is wanted"
+        )
     return float(value)
 
 
@@ -31,12 +35,15 @@ class RefreshPolicy:
     """When to read the store. All are seconds (or `timedelta`), but `jitter`, a fraction.
 
     Args:
-        fresh_for: a credential is used for this long before the store is read again in the background.
+        fresh_for: a credential is used for this long before the store is read again in the
+            background.
         max_stale: for this long after that it still serves while the store can't be read.
-        jitter: the random part by which `fresh_for` is shortened, so that a fleet does not read in step. The first
-            read of a process falls anywhere in `fresh_for`; 0 makes every time exact.
+        jitter: the random part by which `fresh_for` is shortened, so that a fleet does not read in
+            step. The first read of a process falls anywhere in `fresh_for`; 0 makes every time
+            exact.
         timeout: one read of the store fails after this long; all who wait for it fail together.
-        backoff: the pause after a failed read; it doubles up to `backoff_max` while a credential is held.
+        backoff: the pause after a failed read; it doubles up to `backoff_max` while a credential is
+            held.
         backoff_max: the longest such pause.
         cooldown: the longest pause after a refusal, by the store or by the partner.
 
@@ -56,7 +63,9 @@ class RefreshPolicy:
         """Check and turn every value into a float."""
         for field in fields(self):
             name = f"RefreshPolicy({field.name}=)"
-            value = seconds(name, getattr(self, field.name), most=1.0 if field.name == "jitter" else 366 * DAY)
+            value = seconds(
+                name, getattr(self, field.name), most=1.0 if field.name == "jitter" else 366 * DAY
+            )
             if value == 0 and field.name not in ("jitter", "max_stale"):
                 raise ConfigurationError(f"{name}: more than 0 seconds is wanted")
             object.__setattr__(self, field.name, value)

@@ -52,7 +52,7 @@ class Reader:
             self._check(credential)
         except PartnerAuthError as error:
             return Failure(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a source may raise anything, with the secret in it
             text = f"{self.name}: the source raised {type(error).__name__}"
             return Failure.of(SourceUnavailable, text, reason="unreachable")
         return credential
@@ -61,14 +61,14 @@ class Reader:
         """Ask what may be valid around a rotation; an error means that there are none."""
         try:
             return tuple(self._usable(self._called("alternates")))
-        except Exception:
+        except Exception:  # noqa: BLE001  an error means that there are none
             return ()
 
     def fingerprint(self) -> object:
         """Return the fingerprint, wrapped, or None: the source has none, or it failed."""
         try:
             return (self._source.fingerprint(),)
-        except Exception:
+        except Exception:  # noqa: BLE001  an error means unchanged
             return None
 
     def _called(self, question: str) -> Any:

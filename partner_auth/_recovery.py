@@ -1,16 +1,17 @@
 """The 401 rule: from a refused answer to the one that goes back. A generator of steps without client, clock or I/O.
 
-    1  ours is a 401 to a token of ours, or to an unsigned request at a named origin: that one is signed and sent once
-    2  another credential is in use there by now: resend with it; no store is asked
-    3  else a look, shared by all: read the store, then its alternates
-    4  the store holds another credential: resend with it
-    5  the same one: some of those who wait try it, signed afresh, and the alternates; what is accepted comes into use
-    6  nothing accepted: the 401s go back, and the next look waits for a quarter of the time that this has lasted
-    7  looks that proved to be false alarms make the next one wait for the third 401 in a row
-    8  a body that can't be sent again: look, but leave the try to the next request
+    1  ours is a 401 to a token of ours, or to an unsigned request at a named origin: that one is
+    signed and sent once 2  another credential is in use there by now: resend with it; no store is
+    asked 3  else a look, shared by all: read the store, then its alternates 4  the store holds
+    another credential: resend with it 5  the same one: some of those who wait try it, signed
+    afresh, and the alternates; what is accepted comes into use 6  nothing accepted: the 401s go
+    back, and the next look waits for a quarter of the time that this has lasted 7  looks that
+    proved to be false alarms make the next one wait for the third 401 in a row 8  a body that can't
+    be sent again: look, but leave the try to the next request
 
-A request is sent four times at most. The door (the client's side) answers each `Send` with an `Answer`, each `Wait` with
-whether its flight ended, and closes the generator when the client breaks off: a broken try decides nothing.
+A request is sent four times at most. The door (the client's side) answers each `Send` with an
+`Answer`, each `Wait` with whether its flight ended, and closes the generator when the client breaks
+off: a broken try decides nothing.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def lacks_scope(challenge: str | None) -> bool:
     plain = _QUOTED.sub(_unquoted, challenge[:_LONGEST_CHALLENGE])
     parts = _SCHEME.split(plain)
     return any(
-        scheme.lower() == "bearer" and _SCOPE.search(rest) for scheme, rest in zip(parts[1::2], parts[2::2], strict=True)
+        scheme.lower() == "bearer" and _SCOPE.search(rest)
+        for scheme, rest in zip(parts[1::2], parts[2::2], strict=True)
     )
 
 
@@ -85,7 +87,9 @@ def _unquoted(text: re.Match[str]) -> str:
 class Recovery:
     """One refused request on its way to an accepted answer."""
 
-    def __init__(self, looks: Looks, place: Place, rejects: Container[int], *, replayable: bool) -> None:
+    def __init__(
+        self, looks: Looks, place: Place, rejects: Container[int], *, replayable: bool
+    ) -> None:
         """Hold what stays the same: where, what counts as refused, and whether the body can be sent again."""
         self._looks = looks
         self._place = place
@@ -136,7 +140,9 @@ class Recovery:
         while True:
             if self._looks.is_supplanted(self._place, signed):
                 return (yield from self._resent_or_why("rotated"))
-            entry = self._looks.enter(self._place, arrived, may_wait=self._replayable, waited=waited)
+            entry = self._looks.enter(
+                self._place, arrived, may_wait=self._replayable, waited=waited
+            )
             if entry is None:
                 if not self._replayable:
                     self._looks.hand_on(self._place, signed, offset)
@@ -228,7 +234,9 @@ class Recovery:
 
     def _tell(self, why: str) -> None:
         challenge, status = self._answer.challenge or "", self._answer.status
-        self._looks.tell_rejected(self._place, self._signed, status, tuple(self._tried), challenge, why)
+        self._looks.tell_rejected(
+            self._place, self._signed, status, tuple(self._tried), challenge, why
+        )
 
 
 def _waiting(steps: Steps[T]) -> Generator[Step, bool | Answer, T]:

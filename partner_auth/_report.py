@@ -20,7 +20,9 @@ class Reporter:
 
     def __init__(self, on_event: Callable[[Event], object] | None) -> None:
         """Check the callback. Raise `ConfigurationError` when it can't be called, or is a coroutine function."""
-        if on_event is not None and (not callable(on_event) or inspect.iscoroutinefunction(on_event)):
+        if on_event is not None and (
+            not callable(on_event) or inspect.iscoroutinefunction(on_event)
+        ):
             raise ConfigurationError("on_event: a plain function of one event is wanted")
         self._on_event = on_event
 

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 Claims = Mapping[str, object] | Callable[[Credential], Mapping[str, object]]
 
 _SHARED = ("HS256", "HS384", "HS512")
-_PAIRS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES256K", "ES384", "ES512", "EdDSA")
+_PAIRS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES256K",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
 _RESERVED = ("clientId", "iat", "exp")
 _LATEST_RENEWAL = 60.0
 
@@ -31,13 +43,21 @@ _LATEST_RENEWAL = 60.0
 class Signed:
     """One signed token and what it was signed with; its repr shows no token.
 
-    `issued_at`, `replace_at` and `expires_at` are seconds since the epoch on *our* wall clock, `until` is `replace_at`
-    on the monotonic one; `offset` is what the claims were moved by to fit the partner's clock.
+    `issued_at`, `replace_at` and `expires_at` are seconds since the epoch on *our* wall clock,
+    `until` is `replace_at` on the monotonic one; `offset` is what the claims were moved by to fit
+    the partner's clock.
     """
 
     __slots__ = ("credential", "expires_at", "header", "issued_at", "offset", "replace_at", "until")
 
-    def __init__(self, header: str, credential: Credential, issued_at: float, expires_at: float, offset: float) -> None:
+    def __init__(
+        self,
+        header: str,
+        credential: Credential,
+        issued_at: float,
+        expires_at: float,
+        offset: float,
+    ) -> None:
         """Hold the value of the header and the times."""
         self.header = header
         self.credential = credential
@@ -69,7 +89,8 @@ class Signer:
 
     Args:
         lifetime: seconds or `timedelta` between `iat` and `exp` (1 second to 366 days).
-        algorithm: a JWA name (RFC 7518 §3.1, RFC 8037): HS*, and with the `crypto` extra RS*, PS*, ES*, EdDSA.
+        algorithm: a JWA name (RFC 7518 §3.1, RFC 8037): HS*, and with the `crypto` extra RS*, PS*,
+            ES*, EdDSA.
         claims: further claims, or a callable of the credential that runs once a token.
         key_id: the header `kid`, unless the credential brings one.
 
@@ -77,11 +98,15 @@ class Signer:
         ConfigurationError: an option is wrong.
     """
 
-    def __init__(self, lifetime: object, algorithm: object, claims: Claims | None, key_id: object) -> None:
+    def __init__(
+        self, lifetime: object, algorithm: object, claims: Claims | None, key_id: object
+    ) -> None:
         """Check all that can be checked without a key."""
         self.lifetime = int(seconds("lifetime", lifetime, least=1.0))
         self._algorithm = _checked_algorithm(algorithm)
-        if key_id is not None and not (isinstance(key_id, str) and key_id.strip() and key_id.isprintable()):
+        if key_id is not None and not (
+            isinstance(key_id, str) and key_id.strip() and key_id.isprintable()
+        ):
             raise ConfigurationError("key_id: a text without control characters is wanted")
         self._key_id = key_id
         if claims is not None and not callable(claims):
@@ -96,7 +121,9 @@ class Signer:
             raise outcome.kind(outcome.text)
 
     def sign(self, credential: Credential, now: float, offset: float = 0.0) -> Signed:
-        """Sign a token that is valid from `now` (seconds since the epoch) on, as a clock that is `offset` ahead sees it.
+        """Sign a token that is valid from `now` (seconds since the epoch) on.
+
+        `offset` is how many seconds the clock of whoever verifies it is ahead.
 
         Raises:
             CredentialInvalid: the key does not fit the algorithm.
@@ -134,7 +161,9 @@ class Signer:
         body = json.dumps(payload, separators=(",", ":")).encode()
         jws = _jws(self._algorithm)
         try:
-            return "Bearer " + jws.encode(body, credential.secret_key.reveal(), self._algorithm, headers)
+            return "Bearer " + jws.encode(
+                body, credential.secret_key.reveal(), self._algorithm, headers
+            )
         except Exception as error:  # noqa: BLE001  PyJWT, cryptography and their parsers raise many kinds
             fault = type(error).__name__
         return _Fault(CredentialInvalid, self._misfit(credential, fault))
@@ -145,8 +174,11 @@ class Signer:
         elif self._algorithm in _SHARED:
             remedy = "the key is a PEM or ssh key: store the shared secret, or choose algorithm='RS256' or the like"
         else:
-            remedy = "store the private key as PEM, line breaks and all, or choose another algorithm"
-        return f"the secret key of client {credential.client_id!r} can't sign with {self._algorithm} ({fault}): {remedy}"
+            remedy = (
+                "store the private key as PEM, line breaks and all, or choose another algorithm"
+            )
+        whose = f"the secret key of client {credential.client_id!r}"
+        return f"{whose} can't sign with {self._algorithm} ({fault}): {remedy}"
 
     def _warn_once(self, credential: Credential) -> None:
         if self._warned or self._algorithm not in _SHARED:
@@ -169,7 +201,9 @@ def _checked_algorithm(algorithm: object) -> str:
     if find_spec("jwt") is None:
         raise ConfigurationError("PyJWT is missing: pip install partner-auth")
     if algorithm in _PAIRS and find_spec("cryptography") is None:
-        raise ConfigurationError(f"algorithm {algorithm} needs a package: pip install 'partner-auth[crypto]'")
+        raise ConfigurationError(
+            f"algorithm {algorithm} needs a package: pip install 'partner-auth[crypto]'"
+        )
     return algorithm
 
 
@@ -179,7 +213,9 @@ def _checked_claims(claims: object) -> Mapping[str, object]:
         raise ConfigurationError(f"claims: a mapping is wanted, not {type(claims).__name__}")
     taken = [name for name in _RESERVED if name in claims]
     if taken:
-        raise ConfigurationError(f"claims: {', '.join(taken)} is set by the library, not by further claims")
+        raise ConfigurationError(
+            f"claims: {', '.join(taken)} is set by the library, not by further claims"
+        )
     if not all(isinstance(name, str) for name in claims):
         raise ConfigurationError("claims: every name is a text")
     fault = ""
@@ -189,7 +225,9 @@ def _checked_claims(claims: object) -> Mapping[str, object]:
         fault = type(error).__name__
     else:
         return copied
-    raise ConfigurationError(f"claims: JSON can't carry them ({fault}): use text, finite numbers, lists and mappings")
+    raise ConfigurationError(
+        f"claims: JSON can't carry them ({fault}): use text, finite numbers, lists and mappings"
+    )
 
 
 _signers: dict[str, PyJWS] = {}
@@ -201,7 +239,7 @@ def _jws(algorithm: str) -> PyJWS:
     if known is not None:
         return known
     try:
-        import jwt  # noqa: PLC0415  30 ms that an import of this package does not owe
+        import jwt
     except ImportError:
         raise ConfigurationError("PyJWT is missing: pip install partner-auth") from None
     if not hasattr(jwt, "PyJWS"):

@@ -1,7 +1,8 @@
 """What happens inside, as frozen objects: handed to `on_event` and written to the logger `partner_auth`.
 
-They carry what an engineer asks at three in the morning, and never a secret or a token. Times are aware datetimes in
-UTC, ages and pauses are seconds. `source` is the source's repr, `version` the store's own name for the version.
+They carry what an engineer asks at three in the morning, and never a secret or a token. Times are
+aware datetimes in UTC, ages and pauses are seconds. `source` is the source's repr, `version` the
+store's own name for the version.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class RequestResent(Event):
 class RequestRejected(Event):
     """A refused answer goes back to its caller.
 
-    `tried` are the versions that were sent, `challenge` the first 200 printable characters of `WWW-Authenticate`
-    (without words of 40 letters and more, which may be a token), `why` says what ended the matter and `next_look` when the store is asked again.
+    `tried` are the versions that were sent, `challenge` the first 200 printable characters of
+    `WWW-Authenticate` (without words of 40 letters and more, which may be a token), `why` says what
+    ended the matter and `next_look` when the store is asked again.
     """
 
     origin: str

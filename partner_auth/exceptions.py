@@ -1,7 +1,8 @@
 """Every error of the library: what each one means and what to do about it.
 
 No message holds a secret or a token. Inside a client each error is that client's own error too (see
-`raised_by_client`), so an existing `except requests.RequestException` or `except httpx.HTTPError` keeps working.
+`raised_by_client`), so an existing `except requests.RequestException` or `except httpx.HTTPError`
+keeps working.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class CredentialError(PartnerAuthError):
 class SourceUnavailable(CredentialError):
     """The store gave no answer for now: transient, the next read may succeed.
 
-    `reason` is one of `unreachable`, `throttled`, `sealed`, `identity` (the store can't tell who *we* are: an expired
-    store token, no AWS credentials), `malformed` (an answer that is none, such as a proxy's page) and `timeout`.
+    `reason` is one of `unreachable`, `throttled`, `sealed`, `identity` (the store can't tell who
+    *we* are: an expired store token, no AWS credentials), `malformed` (an answer that is none, such
+    as a proxy's page) and `timeout`.
     """
 
     def __init__(self, message: str = "", *, reason: Unavailability = "unreachable") -> None:
@@ -77,7 +79,7 @@ class PartnerAuthWarning(UserWarning):
 
 def warn(text: str) -> None:
     """Warn with a `PartnerAuthWarning` at the line that called into this package."""
-    frame, level = sys._getframe(1), 2
+    frame, level = sys._getframe(1), 2  # noqa: SLF001  what warnings itself walks
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, PartnerAuthWarning, stacklevel=level)
@@ -125,7 +127,9 @@ def _reduce_twin(self: Any) -> tuple[Any, ...]:
 
 
 def _fields(error: PartnerAuthError) -> dict[str, Any]:
-    return {"reason": error.reason} if isinstance(error, (SourceUnavailable, SourceRejected)) else {}
+    return (
+        {"reason": error.reason} if isinstance(error, (SourceUnavailable, SourceRejected)) else {}
+    )
 
 
 def _revive(

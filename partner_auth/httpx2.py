@@ -16,20 +16,23 @@ class PartnerAuth(_partner_auth.PartnerAuth, Auth):
 class SigningTransport(_httpx_transport.Signing, BaseTransport):
     """Sign below event hooks and redirects: `httpx2.Client(transport=SigningTransport(auth))`.
 
-    For a client with a `raise_for_status` hook, a small `max_redirects`, or one that an SDK owns. Each hop of a redirect
-    is signed or left alone by itself, so `origins` must be named. The 401 and its cookies stay below the client: neither
-    its hooks, its history nor its jar see them.
+    For a client with a `raise_for_status` hook, a small `max_redirects`, or one that an SDK owns.
+    Each hop of a redirect is signed or left alone by itself, so `origins` must be named. The 401
+    and its cookies stay below the client: neither its hooks, its history nor its jar see them.
 
     Args:
         auth: a `PartnerAuth` with `origins`.
-        transport: what sends; by default an `httpx2.HTTPTransport()`. With `transport=` given to the client, httpx2 applies
-            no environment proxies, nor the client's own `verify`, `cert`, `http2` and `limits`: give them to this one.
+        transport: what sends; by default an `httpx2.HTTPTransport()`. With `transport=` given to
+            the client, httpx2 applies no environment proxies, nor the client's own `verify`,
+            `cert`, `http2` and `limits`: give them to this one.
 
     Raises:
         ConfigurationError: no origins are named.
     """
 
-    def __init__(self, auth: _partner_auth.PartnerAuth, transport: BaseTransport | None = None) -> None:
+    def __init__(
+        self, auth: _partner_auth.PartnerAuth, transport: BaseTransport | None = None
+    ) -> None:
         """Connect nothing yet."""
         super().__init__(auth, transport or HTTPTransport())
 

@@ -45,7 +45,9 @@ def test_vars_and_asdict_hold_wrapped_secrets():
     assert "sesame" not in str(dataclasses.asdict(credential))
 
 
-@pytest.mark.parametrize("made", [Secret(VALUE), Credential("acme", VALUE)], ids=["secret", "credential"])
+@pytest.mark.parametrize(
+    "made", [Secret(VALUE), Credential("acme", VALUE)], ids=["secret", "credential"]
+)
 def test_pickling_is_refused_with_a_reason(made):
     """A pickle would carry it in clear."""
     with pytest.raises(TypeError, match="pickle"):
@@ -152,7 +154,7 @@ def test_a_text_that_is_no_utf8_is_told_from_a_pem():
 
 def test_a_third_partys_error_is_pickled_by_its_text():
     """Whatever its own arguments are."""
-    error = pickle.loads(pickle.dumps(Odd(5, "x")))
+    error = pickle.loads(pickle.dumps(Odd(5, "x")))  # noqa: S301  our own bytes
     assert (type(error), str(error), error.reason) == (Odd, "x is at 5", "sealed")
 
 

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partner_auth import ConfigurationError, Credential, InsecureTransport, PartnerAuth, PartnerAuthWarning
+from partner_auth import (
+    ConfigurationError,
+    Credential,
+    InsecureTransport,
+    PartnerAuth,
+    PartnerAuthWarning,
+)
 
 CREDENTIAL = Credential("acme", "k" * 32)
 
@@ -62,7 +68,13 @@ def test_what_only_looks_like_a_named_origin_gets_no_token(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:8/", "http://127.9.9.9/", "http://[::1]/", "http://localhost/", "http://a.localhost/"],
+    [
+        "http://127.0.0.1:8/",
+        "http://127.9.9.9/",
+        "http://[::1]/",
+        "http://localhost/",
+        "http://a.localhost/",
+    ],
 )
 def test_plain_http_to_loopback_is_signed(url):
     """127/8, ::1, localhost and what is below it."""
@@ -105,7 +117,9 @@ def test_a_second_origin_warns_once_when_none_is_named():
         auth.token("https://three.example/")
 
 
-@pytest.mark.parametrize("origins", ["https://a.example", ["https://a.example"], ("https://a.example/",)])
+@pytest.mark.parametrize(
+    "origins", ["https://a.example", ["https://a.example"], ("https://a.example/",)]
+)
 def test_origins_take_one_text_or_several(origins):
     """A bare text is one origin, never a list of letters."""
     assert signs("https://a.example/", origins=origins)
@@ -172,4 +186,11 @@ def test_no_text_makes_anything_but_a_clear_error(text):
     except (ConfigurationError, InsecureTransport):
         pass
     else:
-        assert text.lower().split("/")[0].split("?")[0].split("#")[0].rpartition("@")[2].startswith("api.example")
+        assert (
+            text.lower()
+            .split("/")[0]
+            .split("?")[0]
+            .split("#")[0]
+            .rpartition("@")[2]
+            .startswith("api.example")
+        )

@@ -448,7 +448,8 @@ def test_five_try_in_a_look_of_the_first_second_and_the_others_wait():
                 outcomes.append("tries")
 
         threads = [
-            threading.Thread(target=run, args=pair, daemon=True) for pair in zip(flows, requests, strict=True)
+            threading.Thread(target=run, args=pair, daemon=True)
+            for pair in zip(flows, requests, strict=True)
         ]
         for thread in threads:
             thread.start()

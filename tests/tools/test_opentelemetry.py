@@ -6,7 +6,6 @@ import pickle
 import time
 
 import httpx
-
 import pytest
 import requests
 from opentelemetry.sdk.metrics import MeterProvider

@@ -22,7 +22,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def typed():
     """Return the commands that the pages show, as they would be typed."""
     for page in PAGES:
-        for block in re.findall(r"^```console\n(.*?)^```", page.read_text(), re.DOTALL | re.M):
+        for block in re.findall(
+            r"^```console\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
+        ):
             for line in re.findall(r"partner-auth ((?:[\w$./:=-]+ ?)+)", block):
                 yield line.strip()
 
