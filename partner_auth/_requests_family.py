@@ -122,11 +122,14 @@ class RequestsFamily(Door):
         connection = getattr(response, "connection", None)
         if hasattr(response, "__await__") or type(connection) not in _synchronous:
             _check_synchronous(response, connection)
-        if response.status_code not in self._rejects and not hook.place.troubled:
+        is_refused = response.status_code in self._rejects
+        if not is_refused and not hook.place.troubled:
             return response
-        if response.request is None:  # made by an adapter of the user's, for a request of ours
-            return self._mended(response, hook.place, hook.signed, kwargs)
-        taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
+        taken_up: tuple[Place, Signed | None] | None = hook.place, hook.signed
+        if response.request is not None:
+            taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
+        elif not is_refused:  # of an adapter of the user's, which names no request
+            taken_up = self._note(hook.place, hook.signed, response.status_code)
         return response if taken_up is None else self._mended(response, *taken_up, kwargs)
 
     def _mended(
@@ -266,6 +269,7 @@ class _Withheld:
         until = time.monotonic() + READ_WITHIN
         sock = _socket_below(self._raw)
         usual = None if sock is None else sock.gettimeout()
+        self._raw.release_conn = _not_yet
         try:
             if sock is not None:  # else a silent body would hold this up for as long as the client
                 sock.settimeout(READ_WITHIN if usual is None else min(READ_WITHIN, usual))
@@ -277,7 +281,14 @@ class _Withheld:
                 self._data += piece
         except Exception as error:  # noqa: BLE001  whatever it is
             self._broken = error  # changes nothing, unless the caller reads as far
-        _restore_timeout(sock, usual)
+        finally:
+            _restore_timeout(sock, usual)
+            self._release()
+
+    def _release(self) -> None:
+        del self._raw.release_conn
+        if self._ended:
+            self._raw.release_conn()
 
     def give_back(self) -> None:
         """Leave the response as if nothing had been read."""
@@ -309,6 +320,10 @@ class _Withheld:
             enforce_content_length=False,  # whoever read the old one did
             request_method=self._response.request.method,
         )
+
+
+def _not_yet() -> None:
+    """Keep a connection whose time limit is not its own: another thread would get it like that."""
 
 
 def _socket_below(raw: Any) -> Any:
