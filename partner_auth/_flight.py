@@ -224,7 +224,9 @@ def _ensure_begun(job: Job, woken: threading.Event) -> None:
     if job.begun or job.queued or woken.wait(_BEGINS_WITHIN):
         return
     if not (job.begun or job.queued):
-        log.warning("no thread begins here (uWSGI wants enable-threads): the store is read in place")
+        log.warning(
+            "no thread begins here (uWSGI wants enable-threads): the store is read in place"
+        )
         job.begin()
 
 
@@ -248,7 +250,9 @@ class _Threads:
                 return
             self._running += 1
         try:
-            threading.Thread(target=self._work, args=(job,), daemon=True, name="partner_auth-read").start()
+            threading.Thread(
+                target=self._work, args=(job,), daemon=True, name="partner_auth-read"
+            ).start()
         except RuntimeError:
             with self._lock:
                 self._running -= 1
@@ -256,7 +260,9 @@ class _Threads:
 
     def _work(self, job: Job | None) -> None:
         while job is not None:
-            with suppress(BaseException):  # a read lands whatever it raises; this thread has more to do
+            with suppress(
+                BaseException
+            ):  # a read lands whatever it raises; this thread has more to do
                 job.begin()
             job = self._next()
 

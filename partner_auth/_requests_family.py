@@ -125,11 +125,12 @@ class RequestsFamily(Door):
         is_refused = response.status_code in self._rejects
         if not is_refused and not hook.place.troubled:
             return response
-        taken_up: tuple[Place, Signed | None] | None = hook.place, hook.signed
-        if response.request is not None:
-            taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
-        elif not is_refused:  # of an adapter of the user's, which names no request
-            taken_up = self._note(hook.place, hook.signed, response.status_code)
+        if response.request is None:  # an adapter of the user's names none, but it was ours
+            if is_refused:
+                return self._mended(response, hook.place, hook.signed, kwargs)
+            self._note(hook.place, hook.signed, response.status_code)
+            return response
+        taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
         return response if taken_up is None else self._mended(response, *taken_up, kwargs)
 
     def _mended(
@@ -287,7 +288,7 @@ class _Withheld:
 
     def _release(self) -> None:
         del self._raw.release_conn
-        if self._ended:
+        if self._ended or self._broken is not None:
             self._raw.release_conn()
 
     def give_back(self) -> None:

@@ -81,7 +81,10 @@ class VaultSource:
         auth_mount: where the login method is mounted; its name by default.
         address: instead of `VAULT_ADDR`.
         namespace: instead of `VAULT_NAMESPACE`.
-        client_id, client_id_field, secret_key_field, secret_key_encoding: see `Fields`.
+        client_id: the client id, where the secret holds the key alone.
+        client_id_field: the field (a dotted path) of the client id.
+        secret_key_field: likewise of the key.
+        secret_key_encoding: `base64`, `base64url` or `hex`, if the key is stored so.
         timeout: seconds for one read, logins included.
         clock: for tests; an object with `now()` and `monotonic()`.
 

@@ -182,6 +182,18 @@ def test_a_pool_of_one_connection_is_free_after_a_refusal_that_went_back(connect
     assert client.get(f"{partner.url}/portfolio").status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["cut", "silent"])
+def test_a_pool_of_one_connection_is_free_after_a_refusal_that_broke_off(connect, partner, kind):
+    """Though the caller has only got an error for it."""
+    client = connect(partner.auth(), one_connection=True)
+    partner.hostile(kind)
+    partner.reject()
+    with pytest.raises(client.base_error):
+        client.post(f"{partner.url}/echo", content=client.one_shot())
+    partner.restore()
+    assert client.get(f"{partner.url}/portfolio").status_code == 200
+
+
 def test_an_honest_refusal_is_off_its_connection_while_the_store_is_asked(connect, partner):
     """So that a slow store does not starve a pool of one."""
     client = connect(partner.auth(), one_connection=True)

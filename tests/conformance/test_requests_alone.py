@@ -7,6 +7,7 @@ import pytest
 import requests
 import responses
 from requests.adapters import BaseAdapter, HTTPAdapter
+from urllib3 import HTTPConnectionPool
 
 from partner_auth import ConfigurationError
 from partner_auth._requests_family import Hook
@@ -149,13 +150,13 @@ class Stub(BaseAdapter):
 
     def __init__(self, *, with_request):
         super().__init__()
-        self.with_request = with_request
+        self.with_request, self.status = with_request, 401
         self.tokens = []
 
     def send(self, request, **_):
         self.tokens.append(request.headers.get("Authorization"))
         response = requests.Response()
-        response.status_code = 401
+        response.status_code = self.status
         response.url = request.url
         response.raw = io.BytesIO(b"refused")
         if self.with_request:
@@ -173,6 +174,18 @@ def test_a_refusal_of_an_adapter_without_connection_goes_back(session, partner, 
     session.mount("http://", stub)
     got = session.get(f"{partner.url}/portfolio")
     assert (got.status_code, got.content, len(stub.tokens)) == (401, b"refused", 1)
+    assert partner.store.reads == 2
+
+
+def test_an_answer_of_an_adapter_without_connection_ends_a_rejection(session, partner):
+    """Though it names no request: it was one of ours."""
+    stub = Stub(with_request=False)
+    session.mount("http://", stub)
+    session.get(f"{partner.url}/portfolio")
+    assert session.auth.status().state == "rejected"
+    stub.status = 200
+    got = session.get(f"{partner.url}/portfolio")
+    assert (got.status_code, session.auth.status().state) == (200, "fresh")
     assert partner.store.reads == 2
 
 
@@ -203,6 +216,34 @@ def test_a_request_for_an_asynchronous_session_is_refused(session, partner):
     hook = hook_of(prepared(session, f"{partner.url}/portfolio"))
     with pytest.raises(ConfigurationError, match="AsyncPartnerAuth"):
         hook(Awaitable())
+
+
+# -- connections
+
+
+class Watched(HTTPAdapter):
+    """An adapter that notes each connection's time limit as it comes back to its pool."""
+
+    def __init__(self):
+        super().__init__()
+        limits = self.limits = []
+
+        class Pool(HTTPConnectionPool):
+            def _put_conn(self, conn):
+                limits.append(conn.sock and conn.sock.gettimeout())
+                super()._put_conn(conn)
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+
+@pytest.mark.parametrize("limit", [7, None])
+def test_a_connection_comes_back_with_its_own_time_limit(session, partner, limit):
+    """The one for reading a refused answer is gone before another thread can get it."""
+    watched = Watched()
+    session.mount("http://", watched)
+    partner.rotate()
+    assert session.get(f"{partner.url}/portfolio", timeout=limit).status_code == 200
+    assert watched.limits == [limit, limit]
 
 
 # -- histories
