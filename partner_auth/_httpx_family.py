@@ -285,11 +285,9 @@ class _Withheld:
         if not self._pieces:
             return True
         promised = self._response.headers.get("Content-Length", "")
-        if promised.isdecimal():
-            near = int(promised) <= MOST_READ
-        else:  # one piece more may be as large as all that may be read
-            near = sum(map(len, self._pieces)) <= MOST_READ // 8
-        return near and time.monotonic() < until
+        # without a length, one piece more may be as large as all that may be read
+        expected = int(promised) if promised.isdecimal() else 8 * sum(map(len, self._pieces))
+        return expected <= MOST_READ and time.monotonic() < until
 
     def read(self) -> None:
         """Read the bounded part; close what has ended."""
