@@ -407,7 +407,7 @@ def test_the_time_of_the_whole_request_counts_on(connect, partner, kind):
 
 def test_the_time_between_two_pieces_is_not_the_caller_s(connect, partner):
     """`sock_read` runs out over the refused body, which changes nothing."""
-    client = connect(partner.auth(), timeout=aiohttp.ClientTimeout(sock_read=0.2))
+    client = connect(partner.auth(), timeout=aiohttp.ClientTimeout(sock_read=0.6))
     client.get(f"{partner.url}/portfolio")
     partner.hostile("silent")
     partner.rotate()
@@ -485,6 +485,14 @@ def test_the_loop_runs_on_while_a_store_is_read(partner, auth):
     assert longest < 0.2
 
 
+def test_a_long_refusal_is_not_read_to_its_end(client, partner):
+    """64 KiB of it at most: its connection is dropped instead."""
+    partner.hostile("huge")
+    partner.rotate()
+    assert client.get(f"{partner.url}/portfolio").status_code == 200
+    assert len({one.connection for one in partner.requests}) == 2
+
+
 # -- beside aiohttp's other ways
 
 
@@ -537,6 +545,7 @@ def test_a_middleware_further_in_that_signs_is_mended_too(partner, auth):
 
     assert asyncio.run(main()) == 200
     assert statuses(partner) == [401, 200]
+    assert partner.store.reads == 1  # none at the 401: it says nothing of our token
 
 
 def test_credentials_in_the_url_are_replaced(client, partner):
