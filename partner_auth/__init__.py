@@ -1,5 +1,7 @@
 """Partner API authentication for the HTTP client that you already use: signed requests, through every rotation."""
 
+import typing as _typing
+
 from partner_auth._authenticator import OriginStatus, Status
 from partner_auth._credentials import Credential, Secret
 from partner_auth._partner_auth import PartnerAuth
@@ -15,16 +17,20 @@ from partner_auth.exceptions import (
     SourceUnavailable,
 )
 from partner_auth.sources import (
-    AwsParameterStoreSource,
-    AwsSecretsManagerSource,
     ChainSource,
     CredentialSource,
     EnvSource,
     FileSource,
     StaticSource,
-    VaultSource,
     source_from_url,
 )
+
+if _typing.TYPE_CHECKING:
+    from partner_auth.sources import (
+        AwsParameterStoreSource,
+        AwsSecretsManagerSource,
+        VaultSource,
+    )
 
 __all__ = [
     "AwsParameterStoreSource",
@@ -53,10 +59,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: reading the metadata takes longer than the import."""
+def __getattr__(name: str) -> _typing.Any:
+    """Look up what is asked for seldom: the stores' sources, and the version from the metadata."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("partner-auth")
+    if name in __all__:
+        from partner_auth import sources
+
+        return getattr(sources, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

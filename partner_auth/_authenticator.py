@@ -28,6 +28,8 @@ from partner_auth.sources._protocol import CredentialCallable
 T = TypeVar("T")
 _MOST_KNOWN = 1024
 _STATUSES = range(400, 600)
+_NOWHERE = ("\0", Place(None, named=False))
+_USUAL = frozenset({401})
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,7 @@ class Authenticator:
         self._looks = Looks(self._cache)
         self._now, self._wall = self._clock.monotonic, self._clock.now
         self._known: dict[object, Place] = {}  # by what a door takes from a URL at no cost
-        self._latest = (
-            "\0",
-            self._cache.place(None, named=False),
-        )  # a URL's beginning and where it leads
+        self._latest = _NOWHERE  # a URL's beginning, and where it leads
         self._first_signed: Origin | None = None
         self._warned_of_second = False
 
@@ -354,7 +353,7 @@ def _checked_rejects(rejects: object) -> frozenset[int]:
     if isinstance(codes, Iterable) and not isinstance(codes, (str, bytes)):
         listed = list(codes)
         if all(isinstance(code, int) and code in _STATUSES for code in listed):
-            return frozenset(listed)
+            return _USUAL if set(listed) == _USUAL else frozenset(listed)  # thousands share it
     raise ConfigurationError(
         "rejects: the status codes (400 to 599) that mean that the token was refused"
     )

@@ -69,7 +69,6 @@ class Origins:
         self.named = None if named is None else frozenset(_named(named))
         if self.named is not None and not self.named:
             raise ConfigurationError("origins: none is named; give at least one, or leave it out")
-        self._secure_hosts = {o.host for o in self.named or () if o.scheme == "https"}
         for open_to_all in sorted(
             o for o in self.named or () if o.scheme == "http" and not o.is_loopback
         ):
@@ -87,12 +86,15 @@ class Origins:
         if self.named is not None:
             if origin in self.named:
                 return True
-            if origin.scheme == "http" and origin.host in self._secure_hosts:
+            if origin.scheme == "http" and self._is_secured(origin.host):
                 raise _insecure(origin)
             return False
         if origin.scheme == "http" and not origin.is_loopback:
             raise _insecure(origin)
         return True
+
+    def _is_secured(self, host: str) -> bool:
+        return any(one.scheme == "https" and one.host == host for one in self.named or ())
 
 
 def _insecure(origin: Origin) -> InsecureTransport:
