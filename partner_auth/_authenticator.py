@@ -353,7 +353,8 @@ def _checked_rejects(rejects: object) -> frozenset[int]:
     if isinstance(codes, Iterable) and not isinstance(codes, (str, bytes)):
         listed = list(codes)
         if all(isinstance(code, int) and code in _STATUSES for code in listed):
-            return _USUAL if set(listed) == _USUAL else frozenset(listed)  # thousands share it
+            codes = frozenset(listed)
+            return _USUAL if codes == _USUAL else codes  # thousands of objects share it
     raise ConfigurationError(
         "rejects: the status codes (400 to 599) that mean that the token was refused"
     )
