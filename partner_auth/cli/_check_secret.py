@@ -13,6 +13,7 @@ from typing import Any
 from partner_auth import PartnerAuth
 from partner_auth._credentials import Credential, epoch
 from partner_auth.cli._findings import Case, Finding, fail, ok, warn
+from partner_auth.cli._reads import let_reads_tell
 from partner_auth.cli._shape import oddities
 from partner_auth.cli._token import claims_of
 from partner_auth.events import CredentialFetched, Event
@@ -82,6 +83,7 @@ def read_and_sign(case: Case) -> Iterator[Finding]:
             token = auth.token()
     except PartnerAuthError as error:
         failure = Failure(error)
+    let_reads_tell()
     case.credential = kept.credential
     if kept.credential is None:
         yield _unread(failure)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from partner_auth.cli._findings import hidden_from
 from partner_auth.cli._output import say, wrapped
 from partner_auth.cli._parser import Command, Parser, a_count, add_source, add_url, an_interval
+from partner_auth.cli._reads import let_reads_tell
 from partner_auth.events import (
     ClockSkewLearned,
     CredentialFetched,
@@ -84,6 +85,7 @@ def run(arguments: Namespace) -> int:
     try:
         while left is None or left > 0:
             outcome = _once(auth, arguments.url)
+            let_reads_tell()
             if outcome != last:
                 tell(kind, {"outcome": outcome}, outcome)
             last, left = outcome, left and left - 1

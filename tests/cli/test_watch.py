@@ -62,6 +62,13 @@ def test_without_a_url_the_store_is_read(run, partner_server, store):
     assert partner_server.requests == []
 
 
+def test_what_a_read_tells_comes_before_what_came_of_it(run, partner_server, store):
+    """The store's thread is waited for, so the lines stand in order."""
+    store(partner_server.secret)
+    done = run("watch", "--times", 1)
+    assert [line.split()[1] for line in done.out.splitlines()] == ["read", "status"]
+
+
 def test_with_a_url_a_signed_request_is_sent(run, partner_server, store):
     """And its answer is told when it changes."""
     store(partner_server.secret)
