@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,11 @@ FOREIGN = re.compile(r"(?:PARTNER|VAULT|BAO|AWS)_|(?:.*_)?PROXY$", re.IGNORECASE
 
 
 def pytest_configure() -> None:
-    """Forget the developer's own stores, credentials and proxies, in children too."""
+    """Forget the developer's own stores, credentials and proxies, in children too.
+
+    And a Ctrl-C that whoever started this in the background has switched off.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in filter(FOREIGN.match, list(os.environ)):
         del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"

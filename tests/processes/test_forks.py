@@ -159,7 +159,7 @@ def test_forks_under_load_leave_no_lock_behind(run):
 
         def child():
             for auth in auths:
-                auth._cache.source = Own()
+                auth._cache.reader._source = Own()
                 auth.refresh()
                 if signer_of(auth.token()) != "new":
                     return "failed"

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
-import httpx2
 import pytest
 
 from partner_auth import PartnerAuth
@@ -59,9 +55,17 @@ def test_a_crowd_is_mended_by_one_read(partner, store, auth, world, count):
     assert set(came.sends.values()) == {2}
 
 
-@EVERYWHERE
+@pytest.mark.parametrize(
+    ("world", "count"),
+    [(in_asyncio, 200), (in_threads, 100)],
+    ids=["200 coroutines", "100 threads"],
+)
 def test_a_crowd_that_nothing_can_mend_is_cheap(partner, store, auth, world, count):
-    """The store has not moved: few try, the others hear of it, and all get their 401."""
+    """The store has not moved: few try, the others hear of it, and all get their 401.
+
+    Few enough that a busy machine answers all within the second after which each tries itself;
+    `benchmarks.figures` has thousands, on virtual time.
+    """
     came = storm(world, partner, count, auth)
     assert came.outcomes == {401: count}
     assert store.reads - 1 <= 25
@@ -81,49 +85,3 @@ def test_a_crowd_is_mended_by_the_pending_secret(partner, store, auth, world, co
     assert store.reads - 1 <= 4
     assert came.extra_sends <= count * (2.5 + 1)
     assert max(came.sends.values()) <= 4
-
-
-def test_a_crowd_does_not_hold_up_its_loop():
-    """While a thousand wait for the store, no timer waits for it as well.
-
-    Without a client, whose own share is ten times as large; the best of three rounds, since other
-    programs only add to it. How late timers are is measured by `python -m benchmarks.rotation`.
-    """
-    assert min(asyncio.run(lag_of_a_crowd(1_000)) for _ in range(3)) < STORE_TAKES / 2
-
-
-async def lag_of_a_crowd(count):
-    """Have so many refused at once; return the most seconds that the loop was late for a timer."""
-    store = MemoryStore("acme", OLD)
-    auth = PartnerAuth(store, origins=ORIGIN)
-    await auth.atoken()
-    store.set(NEW)
-    store.delay(STORE_TAKES)
-    refused = asyncio.Event()
-    lag = 0.0
-
-    async def request():
-        request = httpx2.Request("GET", f"{ORIGIN}/portfolio")
-        flow = auth.async_auth_flow(request)
-        await anext(flow)
-        await refused.wait()
-        await flow.asend(httpx2.Response(401, request=request))
-        with pytest.raises(StopAsyncIteration):
-            await flow.asend(httpx2.Response(200, request=request))
-
-    async def tick():
-        nonlocal lag
-        while True:
-            due = time.monotonic() + 0.002
-            await asyncio.sleep(0.002)
-            lag = max(lag, time.monotonic() - due)
-
-    requests = [asyncio.create_task(request()) for _ in range(count)]
-    await asyncio.sleep(0.1)
-    ticking = asyncio.create_task(tick())
-    await asyncio.sleep(0.01)
-    refused.set()
-    await asyncio.gather(*requests)
-    ticking.cancel()
-    assert store.reads == 2
-    return lag
