@@ -15,7 +15,7 @@ ORIGIN = "https://api.partner.example"
 WORLDS = {
     "1,000 coroutines": (in_asyncio, 1_000),
     "200 threads": (in_threads, 200),
-    "300 of trio": (in_trio, 300),
+    "150 of trio": (in_trio, 150),
     "450 in all three": (in_all, 450),
 }
 EVERYWHERE = pytest.mark.parametrize(("world", "count"), WORLDS.values(), ids=WORLDS)
