@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import math
 import os
+import threading
 
 import pytest
 from requests_toolbelt import MultipartEncoder
@@ -223,15 +225,42 @@ def test_the_refusal_of_a_one_shot_body_is_unread(client, partner, stored, given
         assert answer.raw().startswith(b"\x1f\x8b")
 
 
-@pytest.mark.parametrize("client_name", SYNC)
-def test_a_one_shot_body_waits_for_a_read_that_is_due(connect, partner, client_name):
+def one_shots():
+    """Return a body of one shot for each client, and for httpx the one that looks replayable."""
+    yield from (
+        pytest.param(name, lambda it: {"content": it.one_shot()}, id=name) for name in CLIENTS
+    )
+    for name in OF_HTTPX:
+        yield pytest.param(name, lambda _: multipart(Pipe()), id=f"{name}-multipart")
+
+
+@pytest.mark.parametrize("client_name,given", list(one_shots()))
+def test_a_one_shot_body_waits_for_a_read_that_is_due(connect, partner, given):
     """Its 401 could not be mended, so it does not go out with a stale credential."""
-    partner.clock = clock = Clock()
-    client = connect(partner.auth(clock=clock, refresh=RefreshPolicy(jitter=0)))
+    clock = Clock()
+    partner.clock = clock
+    client = connect(partner.auth(refresh=RefreshPolicy(jitter=0)))
     client.get(f"{partner.url}/portfolio")
     partner.rotate()
     clock.advance(901)
-    assert client.post(f"{partner.url}/echo", content=generator()).status_code == 200
+    assert client.post(f"{partner.url}/echo", **given(client)).status_code == 200
+
+
+@pytest.mark.parametrize("client_name,given", list(one_shots()))
+def test_a_one_shot_body_waits_for_a_read_under_way(connect, partner, given):
+    """Others go out with what is held, which this read is about to replace."""
+    clock = Clock()
+    partner.clock = clock
+    client = connect(partner.auth(refresh=RefreshPolicy(jitter=0)))
+    client.get(f"{partner.url}/portfolio")
+    partner.store.set("new" * 20)
+    partner.store.delay(math.inf)
+    clock.advance(901)
+    assert client.get(f"{partner.url}/portfolio").status_code == 200
+    partner.rotate("new" * 20)
+    threading.Timer(0.1, partner.store.release).start()
+    assert client.post(f"{partner.url}/echo", **given(client)).status_code == 200
+    assert partner.store.reads == 2
 
 
 @pytest.mark.parametrize("client_name", SYNC)

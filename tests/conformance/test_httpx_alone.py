@@ -182,10 +182,11 @@ def test_an_error_for_a_request_class_of_the_users_own_is_the_clients(partner, l
 
 @both
 def test_a_stream_of_the_users_own_is_not_sent_again(partner, library):
-    """Whatever its class is called."""
+    """Whatever its class and its attributes are called."""
 
     class ByteStream(library.SyncByteStream):
         def __init__(self):
+            self._stream = b"order"
             self.pieces = iter([b"order"])
 
         def __iter__(self):

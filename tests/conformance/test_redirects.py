@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.conformance.servers import Server, whole
+
 
 def paths(server):
     """Return what arrived: method, path, status."""
@@ -80,6 +82,18 @@ def test_the_hop_after_a_resend_is_mended_too(client, partner):
     assert paths(partner)[-2:] == ["GET /old 302", "GET /portfolio 200"]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_refused_hop_after_a_resend_is_mended_alone(connect, partner, named):
+    """401, 302, 401, 200: the hop carries the new token, and its 401 is ours."""
+    refused, done = whole(401, b"refused"), whole(200, b"done")
+    answers = [refused, whole(302, b"", "Location: /there"), refused, done]
+    with Server(lambda request: [answers.pop(0)]) as server:
+        client = connect(partner.auth(origins=server.url if named else None))
+        assert client.get(f"{server.url}/here").status_code == 200
+        assert [one.path for one in server.requests] == ["/here", "/here", "/there", "/there"]
+        assert all(one.headers["Authorization"] for one in server.requests)
+
+
 def test_a_redirect_that_is_not_followed_goes_back(connect, partner):
     """The 401 before it is mended all the same."""
     client = connect(partner.auth(), redirects=False)
@@ -143,6 +157,7 @@ def test_another_named_origin_is_signed_once_it_asks(connect, partner, other):
     assert client.get(f"{partner.url}/moved").status_code == 200
     assert paths(other) == ["GET /portfolio 401", "GET /portfolio 200"]
     assert other.requests[0].token is None
+    assert partner.store.reads == 1  # it said nothing of our credential
 
 
 def test_another_named_origin_that_refuses_gets_no_endless_resends(connect, partner, other):

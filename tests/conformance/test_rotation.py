@@ -69,6 +69,18 @@ def test_a_refusal_that_lasts_goes_back(client, partner):
     assert len(partner.requests) == 2
 
 
+def test_an_accepted_answer_ends_a_rejection(connect, partner):
+    """The next 401 is the first of another one."""
+    auth = partner.auth()
+    client = connect(auth)
+    partner.reject()
+    client.get(f"{partner.url}/portfolio")
+    assert auth.status().state == "rejected"
+    partner.restore()
+    client.get(f"{partner.url}/portfolio")
+    assert auth.status().state == "fresh"
+
+
 def test_other_codes_can_mean_that_the_token_was_refused(connect, partner):
     """`rejects=(401, 403)`: the 403 is mended."""
     client = connect(partner.auth(rejects=(401, 403)))
