@@ -30,7 +30,6 @@ from partner_auth.cli._output import printable
 from partner_auth.cli._shape import oddities
 from partner_auth.exceptions import PartnerAuthError
 
-_MOST_GUESSES = 4
 _NETWORK = "check the network, a firewall, a proxy"
 _TROUBLES: tuple[tuple[type[Exception], str, str], ...] = (
     (socket.gaierror, "the name of the partner's host is not known here", "check the URL and DNS"),
@@ -125,9 +124,8 @@ def _trials(case: Case, current: Trial, offset: float) -> Iterator[Trial]:
         what = f"the {role(case, index)} secret (version {other.version!r})"
         remedy = "finish the rotation; until then PartnerAuth finds it by itself, after a 401"
         yield Trial(what, other, WARNING, remedy)
-    guesses = [oddity for oddity in oddities(current.credential.secret_key) if oddity.mended]
-    for oddity in guesses[:_MOST_GUESSES]:
-        if oddity.mended is not None:
+    for oddity in oddities(current.credential.secret_key):  # four at the most
+        if oddity.mended:
             mended = _with_key(current.credential, oddity.mended)
             yield Trial(f"the current secret {oddity.name}", mended, FAILURE, oddity.remedy)
 

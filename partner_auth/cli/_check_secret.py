@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from partner_auth import PartnerAuth
+from partner_auth._cache import MOST_ALTERNATES
 from partner_auth._credentials import Credential, epoch
 from partner_auth.cli._findings import Case, Finding, fail, ok, warn
 from partner_auth.cli._reads import let_reads_tell
@@ -161,7 +162,7 @@ def alternates(case: Case) -> Iterator[Finding]:
         remedy = _REMEDIES.get(found.reason, "mend it, or a rotation may cost failed requests")
         yield warn("alternates", found.text, remedy)
         return
-    for other in found:
+    for other in found[:MOST_ALTERNATES]:
         if not any(other.same_as(known) for known in (case.credential, *case.alternates)):
             case.alternates.append(other)
     names = [

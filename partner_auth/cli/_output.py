@@ -43,10 +43,8 @@ def wrapped(text: str, first: str = "", rest: str = "") -> str:
 
 
 def console() -> Console | None:
-    """Return rich's console where it is installed and stdout is a terminal that can do more."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb", "unknown"):
-        return None
-    if find_spec("rich") is None:
+    """Return rich's console where it is installed and stdout is a terminal."""
+    if not sys.stdout.isatty() or find_spec("rich") is None:
         return None
     from rich.console import Console
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +90,23 @@ def configured(partner_server, monkeypatch):
     monkeypatch.setenv("PARTNER_CLIENT_ID", partner_server.client_id)
     monkeypatch.setenv("PARTNER_SECRET_KEY", partner_server.secret)
     return partner_server
+
+
+@pytest.fixture
+def slow_log():
+    """Hold the thread that reads the store up when it tells of that, as a busy machine does."""
+
+    class Slow(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("CredentialFetched"):
+                time.sleep(0.1)
+
+    log, slow = logging.getLogger("partner_auth"), Slow()
+    log.addHandler(slow)
+    log.setLevel(logging.DEBUG)
+    yield
+    log.removeHandler(slow)
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

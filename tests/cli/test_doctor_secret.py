@@ -29,7 +29,7 @@ def stored(tmp_path, monkeypatch, secrets):
     return put
 
 
-def test_the_read_is_timed(doctor, stored):
+def test_the_read_is_timed(doctor, stored, slow_log):
     """With the client id and the length of the key."""
     stored()
     reason = doctor()["read"]["reason"]

@@ -111,6 +111,14 @@ def test_a_misspelt_variable_is_recognised(doctor, monkeypatch, written, meant):
     assert "hunter2" not in str(report.json)
 
 
+def test_a_variable_s_name_is_printed_and_not_obeyed(run, monkeypatch):
+    """Whoever set it may have meant the terminal."""
+    monkeypatch.setenv("PARTNER_CLIENT_\x1b[2JID", "acme")
+    out = run("doctor").out
+    assert "PARTNER_CLIENT_ [2JID is set" in " ".join(out.split())
+    assert "\x1b" not in out
+
+
 def test_a_variable_of_someone_else_is_left_alone(doctor, configured, monkeypatch):
     """`PARTNER_NAME` is nobody's mistake."""
     monkeypatch.setenv("PARTNER_NAME", "ACME")

@@ -51,7 +51,7 @@ def test_the_report_has_colours(on_a_terminal):
 
 def test_no_color_is_honoured(on_a_terminal):
     """No escape codes at all, not for bold print either."""
-    assert "\x1b" not in on_a_terminal("doctor", NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal("doctor", NO_COLOR="1", PARTNER_SECRET_KEY="short")
 
 
 def test_a_dumb_terminal_gets_plain_text(on_a_terminal):

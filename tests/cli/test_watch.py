@@ -62,7 +62,7 @@ def test_without_a_url_the_store_is_read(run, partner_server, store):
     assert partner_server.requests == []
 
 
-def test_what_a_read_tells_comes_before_what_came_of_it(run, partner_server, store):
+def test_what_a_read_tells_comes_before_what_came_of_it(run, partner_server, store, slow_log):
     """The store's thread is waited for, so the lines stand in order."""
     store(partner_server.secret)
     done = run("watch", "--times", 1)
