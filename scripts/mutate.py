@@ -1,0 +1,327 @@
+"""Change the code a little, many times, and see the tests fail: `python scripts/mutate.py _cache`.
+
+Each mutant is one change: a comparison, `and` for `or`, a number, a sum, a condition turned round, a
+statement or a returned value left out. What no test notices is printed: write that test, or say why
+the mutant is the same program (`EQUIVALENT`). Too slow for CI; `--seconds` bounds it, `--seed` draws.
+
+The package and the tests are copied, and each mutant runs in a fork of a process that has imported
+all but the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+RULE = ["tests/rule/test_recovery_rule.py", "tests/rule/test_details.py"]
+CACHE = ["tests/concurrency", *RULE, "tests/core"]
+TESTS = {
+    "_origins": [
+        "tests/core/test_origins.py",
+        "tests/security/test_origins_as_clients_see_them.py",
+    ],
+    "_tokens": ["tests/core/test_tokens.py", "tests/core/test_credentials.py"],
+    "_recovery": [*RULE, "tests/security/test_fuzz.py", "tests/rule/test_orders.py"],
+    "_looks": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
+    "_places": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
+    "_cache": CACHE,
+    "_reader": CACHE,
+    "_flight": CACHE,
+    "_clock": ["tests/core", "tests/security/test_fuzz.py", *RULE],
+    "_credentials": ["tests/core", "tests/security/test_leaks_of_objects.py"],
+}
+WARM = [
+    "pytest",
+    "hypothesis",
+    "httpx",
+    "httpx2",
+    "requests",
+    "jwt",
+    "trio",
+    "anyio",
+    "cryptography",
+]
+LIMIT = 150  # seconds for one mutant: what takes longer hangs, which is noticed, too
+
+# What is the same program to every caller; by module, line's text and change.
+EQUIVALENT: dict[str, str] = {}
+
+COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
+    ast.Lt: [ast.LtE, ast.GtE],
+    ast.LtE: [ast.Lt, ast.Gt],
+    ast.Gt: [ast.GtE, ast.LtE],
+    ast.GtE: [ast.Gt, ast.Lt],
+    ast.Eq: [ast.NotEq],
+    ast.NotEq: [ast.Eq],
+    ast.Is: [ast.IsNot],
+    ast.IsNot: [ast.Is],
+    ast.In: [ast.NotIn],
+    ast.NotIn: [ast.In],
+}
+SUMS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+}
+NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+
+
+class Mutant(NamedTuple):
+    """One change: where, what, and the changed module."""
+
+    module: str
+    line: int
+    text: str
+    change: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line}: {self.change:<28} {self.text}"
+
+
+class Change(NamedTuple):
+    """What is done to the node of this number."""
+
+    number: int
+    name: str
+    replacement: ast.AST | None
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:  # noqa: C901, PLR0912  a table
+    """Return the changes of one node: their names, and what comes in its place."""
+    match node:
+        case ast.Compare(ops=[operator]):
+            for other in COMPARISONS.get(type(operator), []):
+                yield _named(operator, other), _with(node, ops=[other()])
+        case ast.BoolOp(op=ast.And()):
+            yield "and -> or", _with(node, op=ast.Or())
+        case ast.BoolOp(op=ast.Or()):
+            yield "or -> and", _with(node, op=ast.And())
+        case ast.UnaryOp(op=ast.Not()):
+            yield "not dropped", node.operand
+        case ast.UnaryOp(op=ast.USub()):
+            yield "minus dropped", node.operand
+        case ast.BinOp(op=operator) if type(operator) in SUMS:
+            other = SUMS[type(operator)]
+            yield _named(operator, other), _with(node, op=other())
+        case ast.Constant(value=bool(value)):
+            yield f"{value} -> {not value}", ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            for changed in {value + 1, value - 1, 0} - {value}:
+                yield f"{value} -> {changed}", ast.Constant(changed)
+        case ast.Call(func=ast.Name(id=name)) if name in NAMES:
+            yield f"{name} -> {NAMES[name]}", _with(node, func=ast.Name(NAMES[name], ast.Load()))
+        case ast.IfExp():
+            yield "branches exchanged", _with(node, body=node.orelse, orelse=node.body)
+        case ast.If() | ast.While():
+            yield "condition turned", _with(node, test=ast.UnaryOp(ast.Not(), node.test))
+        case ast.Return(value=value) if value is not None and not _is_none(value):
+            yield "returns None", ast.Return(ast.Constant(None))
+        case ast.Expr(value=ast.Call() | ast.Yield() | ast.YieldFrom()):
+            yield "left out", ast.Pass()
+        case ast.Assign() | ast.AugAssign() | ast.Delete() | ast.Raise():
+            yield "left out", ast.Pass()
+        case ast.Break() | ast.Continue():
+            yield "left out", ast.Pass()
+        case _:
+            return
+
+
+def _with(node: ast.AST, **fields: Any) -> ast.AST:
+    changed = copy.copy(node)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def _named(one: ast.AST, other: type[ast.AST]) -> str:
+    return f"{type(one).__name__} -> {other.__name__}"
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+class _Numbered(ast.NodeTransformer):
+    """Walks over what runs, in one order, and changes the node of one number."""
+
+    def __init__(self, change: Change | None = None) -> None:
+        self.found: list[tuple[Change, int]] = []
+        self._change = change
+        self._number = 0
+        self._depth = 0
+
+    def visit(self, node: ast.AST) -> Any:
+        number, self._number = self._number, self._number + 1
+        if self._change is None:
+            self.found += [
+                (Change(number, *one), getattr(node, "lineno", 0)) for one in self._of(node)
+            ]
+        elif self._change.number == number:
+            new = self._change.replacement
+            return ast.copy_location(new, node) if new is not None else None
+        return super().visit(node)
+
+    def _of(self, node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
+        return changes(node) if self._depth or not isinstance(node, ast.stmt) else iter(())
+
+    def _function(self, node: Any) -> Any:
+        if node.name in ("__repr__", "__str__"):
+            return node
+        self._depth += 1
+        node.body = [one for statement in node.body if (one := self.visit(statement)) is not None]
+        self._depth -= 1
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Any:
+        return self._function(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is not None:
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return node
+        return self.generic_visit(node)
+
+
+def mutants(module: str) -> list[Mutant]:
+    """Return all mutants of a module of the package."""
+    source = (ROOT / "partner_auth" / f"{module}.py").read_text(encoding="utf-8")
+    lines = source.splitlines()
+    numbered = _Numbered()
+    numbered.visit(ast.parse(source))
+    made = []
+    for change, line in numbered.found:
+        tree = ast.fix_missing_locations(_Numbered(change).visit(ast.parse(source)))
+        text = lines[line - 1].strip() if line else ""
+        made.append(Mutant(module, line, text, change.name, ast.unparse(tree)))
+    return made
+
+
+# -- trying them
+
+
+def copied(folder: Path) -> None:
+    """Copy what the tests need, so that nobody's own files are touched."""
+    skipped = shutil.ignore_patterns("__pycache__", "node_modules", ".*")
+    for name in ("partner_auth", "tests", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=skipped)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+
+
+def verdict(folder: Path, mutant: Mutant | None, module: str) -> str:
+    """Run the tests in a child; return "killed", "survived" or "hung"."""
+    child = os.fork()
+    if not child:
+        try:
+            code = _in_child(folder, mutant, module)
+        except BaseException:
+            traceback.print_exc()
+            code = 99
+        os._exit(code)
+    began = time.monotonic()
+    while time.monotonic() - began < LIMIT:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return "survived" if status == 0 else "killed"
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "hung"
+
+
+def _in_child(folder: Path, mutant: Mutant | None, module: str) -> int:
+    import pytest
+
+    os.setsid()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    if mutant is not None:
+        (folder / "partner_auth" / f"{module}.py").write_text(mutant.code, encoding="utf-8")
+    output = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    tests = [name for name in TESTS[module] if (folder / name).exists()]
+    known = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "-W", known]
+    return int(pytest.main([*options, *tests]))
+
+
+def tried(module: str, until: float, dice: random.Random, folder: Path) -> tuple[Counter, list]:
+    """Try mutants of a module, drawn at random, until a moment; return counts and survivors."""
+    counts: Counter[str] = Counter()
+    survivors: list[Mutant] = []
+    drawn = mutants(module)
+    dice.shuffle(drawn)
+    path = folder / "partner_auth" / f"{module}.py"
+    original = path.read_text(encoding="utf-8")
+    if verdict(folder, None, module) != "survived":
+        raise SystemExit(
+            f"{module}: the tests fail as it is:\n{(folder / 'output.txt').read_text()}"
+        )
+    for mutant in drawn:
+        if time.monotonic() > until:
+            break
+        if f"{module}: {mutant.change}: {mutant.text}" in EQUIVALENT:
+            counts["equivalent"] += 1
+            continue
+        outcome = verdict(folder, mutant, module)
+        path.write_text(original, encoding="utf-8")
+        counts[outcome] += 1
+        if outcome == "survived":
+            survivors.append(mutant)
+            print(mutant, flush=True)
+    print(f"{module}: {len(drawn)} mutants, of which {dict(counts)} were tried", flush=True)
+    return counts, survivors
+
+
+def main() -> int:
+    """Try the mutants of the modules that are named, and print the survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("modules", nargs="*", default=list(TESTS))
+    parser.add_argument("--seconds", type=float, default=900.0, help="for all modules together")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    sys.dont_write_bytecode = True
+    for name in WARM:
+        importlib.import_module(name)
+    total: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        copied(Path(folder))
+        for index, module in enumerate(arguments.modules):
+            left = arguments.seconds * (index + 1) / len(arguments.modules)
+            until = _BEGAN + left
+            total += tried(module, until, random.Random(arguments.seed), Path(folder))[0]
+    noticed = total["killed"] + total["hung"]
+    print(f"noticed: {noticed} of {noticed + total['survived']}, {dict(total)}")
+    return 0
+
+
+_BEGAN = time.monotonic()
+
+if __name__ == "__main__":
+    raise SystemExit(main())
