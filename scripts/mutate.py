@@ -33,9 +33,10 @@ CACHE = ["tests/concurrency", *RULE, "tests/core"]
 TESTS = {
     "_origins": [
         "tests/core/test_origins.py",
+        "tests/security/test_origins_in_detail.py",
         "tests/security/test_origins_as_clients_see_them.py",
     ],
-    "_tokens": ["tests/core/test_tokens.py", "tests/core/test_credentials.py"],
+    "_tokens": ["tests/core/test_tokens.py", "tests/security/test_tokens_in_detail.py"],
     "_recovery": [*RULE, "tests/security/test_fuzz.py", "tests/rule/test_orders.py"],
     "_looks": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
     "_places": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
