@@ -44,8 +44,8 @@ def run(arguments: Namespace) -> int:
         store = Store(Path(folder, "partner.json"), arguments.client_id)
         with _server(arguments.client_id) as server:
             play = Play(server, store)
-            say(_invitation(server, store, play))
             try:
+                say(_invitation(server, store, play))
                 play.follow()
             except KeyboardInterrupt:
                 print(file=sys.stderr)  # the prompt is not to stand behind ^C

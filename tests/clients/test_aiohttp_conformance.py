@@ -31,6 +31,9 @@ OTHERWISE = {
         "test_the_refused_answer_stands_in_the_history",
         "test_what_was_read_of_a_refusal_stands_in_the_history",
     },
+    "aiohttp's time limit is a TimeoutError, no ClientError": {
+        "test_a_pool_of_one_connection_is_free_after_a_refusal_that_broke_off",
+    },
     "the driver here is simpler: see test_aiohttp.py": {
         "test_a_redirect_is_an_accepted_answer",
         "test_a_refusal_that_breaks_off_breaks_off_for_the_caller_too",
