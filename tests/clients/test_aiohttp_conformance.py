@@ -13,6 +13,7 @@ __all__ = ["Client"]
 
 OTHERWISE = {
     "without origins there is no middleware": {
+        "test_a_refused_hop_after_a_resend_is_mended_alone",
         "test_plain_http_is_refused_before_anything_is_sent",
         "test_plain_http_is_refused_each_time",
         "test_without_origins_the_loopback_is_signed",
@@ -30,6 +31,9 @@ OTHERWISE = {
         "test_elapsed_is_that_of_the_last_send",
         "test_the_refused_answer_stands_in_the_history",
         "test_what_was_read_of_a_refusal_stands_in_the_history",
+    },
+    "its status is another object's: the driver makes a middleware of what it is given": {
+        "test_an_accepted_answer_ends_a_rejection",
     },
     "aiohttp's time limit is a TimeoutError, no ClientError": {
         "test_a_pool_of_one_connection_is_free_after_a_refusal_that_broke_off",
