@@ -86,12 +86,15 @@ def test_the_hop_after_a_resend_is_mended_too(client, partner):
 def test_a_refused_hop_after_a_resend_is_mended_alone(connect, partner, named):
     """401, 302, 401, 200: the hop carries the new token, and its 401 is ours."""
     refused, done = whole(401, b"refused"), whole(200, b"done")
-    answers = [refused, whole(302, b"", "Location: /there"), refused, done]
+    answers = [done, refused, whole(302, b"", "Location: /there"), refused, done]
     with Server(lambda request: [answers.pop(0)]) as server:
         client = connect(partner.auth(origins=server.url if named else None))
+        client.get(f"{server.url}/here")
+        partner.store.set("new" * 20)
         assert client.get(f"{server.url}/here").status_code == 200
-        assert [one.path for one in server.requests] == ["/here", "/here", "/there", "/there"]
-        assert all(one.headers["Authorization"] for one in server.requests)
+    sent = [one.headers["Authorization"] for one in server.requests]
+    assert [one.path for one in server.requests] == ["/here", "/here", "/here", "/there", "/there"]
+    assert sent[0] == sent[1] != sent[2] == sent[3]
 
 
 def test_a_redirect_that_is_not_followed_goes_back(connect, partner):
