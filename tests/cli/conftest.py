@@ -97,12 +97,10 @@ def slow_log():
     """Hold the thread that reads the store up when it tells of that, as a busy machine does."""
 
     class Slow(logging.Handler):
-        def createLock(self):  # noqa: N802  logging's name; else other threads wait too
-            self.lock = None
-
-        def emit(self, record):
+        def handle(self, record):  # not `emit`, for which other threads would wait as well
             if record.getMessage().startswith("CredentialFetched"):
                 time.sleep(0.1)
+            return True
 
     log, slow = logging.getLogger("partner_auth"), Slow()
     log.addHandler(slow)
