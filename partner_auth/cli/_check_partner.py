@@ -41,8 +41,9 @@ _GRAIN = 2.0  # seconds: `Date` has whole ones, and the way takes some
 
 @dataclass(frozen=True)
 class Trial:
-    """One token to try: what it is signed with in words, and what to do if it is the right one."""
+    """One token to try: with which secret, in words too, and what to do if that is the right one."""
 
+    kind: str
     what: str
     credential: Credential
     status: str
@@ -53,7 +54,7 @@ def partner(case: Case) -> Iterator[Finding]:
     """Send a request, explain the answer, and find out which secret is accepted."""
     if not case.may_send or case.url is None or case.credential is None or not case.signs:
         return
-    current = Trial("the current secret", case.credential, OK, "")
+    current = Trial("current", "the current secret", case.credential, OK, "")
     first, signed = _send(case, current, 0.0)
     if isinstance(first, Exception):
         reason, remedy = trouble(first)
@@ -82,7 +83,7 @@ def _accepted(case: Case, trial: Trial, reply: Reply) -> Iterator[Finding]:
         reason = f"{reply.status}, but nobody looked at the token: without one it is no other"
         yield warn("answer", reason, "give --url a path that wants a token")
         return
-    case.accepted = trial.what
+    case.accepted = trial.kind
     case.accepts_as_stored = trial.credential is case.credential
     reason = f"{reply.status}: the partner accepts {trial.what}"
     yield Finding("answer", trial.status, reason, trial.remedy)
@@ -119,15 +120,18 @@ def _trials(case: Case, current: Trial, offset: float) -> Iterator[Trial]:
     if offset:
         ahead = f"{abs(offset):.0f} s {'ahead' if offset > 0 else 'back'}"
         remedy = "set this clock by NTP; until then PartnerAuth mends it, at the cost of a 401"
-        yield Trial(f"{current.what}, clock set {ahead}", current.credential, WARNING, remedy)
+        what = f"{current.what}, clock set {ahead}"
+        yield Trial(current.kind, what, current.credential, WARNING, remedy)
     for index, other in enumerate(case.alternates):
-        what = f"the {role(case, index)} secret (version {other.version!r})"
+        kind = role(case, index)
+        what = f"the {kind} secret (version {other.version!r})"
         remedy = "finish the rotation; until then PartnerAuth finds it by itself, after a 401"
-        yield Trial(what, other, WARNING, remedy)
+        yield Trial(kind, what, other, WARNING, remedy)
     for oddity in oddities(current.credential.secret_key):  # four at the most
         if oddity.mended:
             mended = _with_key(current.credential, oddity.mended)
-            yield Trial(f"the current secret {oddity.name}", mended, FAILURE, oddity.remedy)
+            what = f"{current.what} {oddity.name}"
+            yield Trial(f"current {oddity.name}", what, mended, FAILURE, oddity.remedy)
 
 
 def _with_key(credential: Credential, key: Secret) -> Credential:

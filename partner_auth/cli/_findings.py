@@ -50,7 +50,7 @@ class Case:
     signs: bool = False  # a token could be made
     may_send: bool = False  # the URL is one that a token may go to
     proxy: str = ""  # the one on the way there
-    accepted: str = ""  # what the partner took, in words
+    accepted: str = ""  # which secret the partner took: current, pending, previous
     accepts_as_stored: bool = False
 
 

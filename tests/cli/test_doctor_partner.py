@@ -34,7 +34,7 @@ def test_the_current_secret_is_accepted(doctor, partner_server, store):
     """And that it was looked at is proved by a request without a token."""
     report = doctor()
     assert report["answer"]["reason"] == "200: the partner accepts the current secret"
-    assert report.json["accepted"] == "the current secret"
+    assert report.json["accepted"] == "current"
     assert [request.status for request in partner_server.requests] == [200, 401]
 
 
@@ -44,13 +44,13 @@ def test_the_pending_secret_is_accepted(doctor, partner_server, store):
     report = doctor()
     assert report.code == 0
     assert report.status("answer") == "warning"
-    assert report.json["accepted"] == "the pending secret (version 'next')"
+    assert report.json["accepted"] == "pending"
 
 
 def test_the_previous_secret_is_accepted(doctor, partner_server, store):
     """The store has changed first."""
     store(KEY, next="n" * 40, previous=partner_server.secret)
-    assert doctor().json["accepted"] == "the previous secret (version 'previous')"
+    assert doctor().json["accepted"] == "previous"
 
 
 def test_no_secret_is_accepted(doctor, partner_server, store):
@@ -110,7 +110,7 @@ def test_a_token_from_the_future_is_accepted_with_the_clock_set(doctor, partner_
     """As the library does after one 401."""
     partner_server.skew(-300)
     report = doctor()
-    assert "the current secret, clock set" in report.json["accepted"]
+    assert "the current secret, clock set" in report["answer"]["reason"]
     assert "NTP" in report["answer"]["remedy"]
 
 
@@ -118,7 +118,7 @@ def test_an_expired_token_is_explained(doctor, partner_server, store):
     """The partner's clock runs ahead by more than the token's lifetime."""
     partner_server.skew(1000)
     report = doctor()
-    assert "clock set" in report.json["accepted"]
+    assert "clock set" in report["answer"]["reason"]
 
 
 @pytest.mark.parametrize("dates", [(), ("nonsense",)])
@@ -146,7 +146,7 @@ def test_a_path_that_wants_no_token_proves_nothing(doctor, partner_server, store
 def test_a_missing_path_still_shows_that_the_token_is_good(doctor, partner_server, store):
     """404 with it and 401 without it."""
     report = doctor("--url", f"{partner_server.url}/nowhere")
-    assert report.json["accepted"] == "the current secret"
+    assert report.json["accepted"] == "current"
     assert report["path"]["reason"].startswith("404: the token is good")
 
 
