@@ -554,6 +554,7 @@ class Cache:
 
     def _lease(self, place: Place, held: Held, now: float, wall: float) -> Lease:
         with self.lock:
+            held = self.held or held  # a read may have landed since, and have ended an alternate
             credential, offset = wanted = self._wanted(place, held)
             signed, fresh = place.signed, None
         if signed is None or not _is_good(signed, credential, offset, now, wall):
