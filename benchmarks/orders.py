@@ -46,12 +46,27 @@ class Order(NamedTuple):
         moved = "S" in self.steps[:done]
         return {"new" if moved else "old", *STORES[store][moved]}
 
+    def dark(self, store: str) -> str:
+        """Say between which steps no secret that the store knows is accepted."""
+        dark = [done for done in range(4) if not self.is_served(done, store)]
+        if not dark:
+            return "none"
+        return f"between {self.steps[dark[0] - 1]} and {self.steps[dark[-1]]}"
+
     def is_served(self, done: int, store: str) -> bool:
         """Whether a secret that the store knows is accepted then."""
         return bool(self.accepted(done) & self.known(done, store))
 
 
 ORDERS = tuple(Order("".join(steps)) for steps in itertools.permutations("NOS"))
+
+
+def table() -> str:
+    """Return all orders as the table that docs/rotation.md shows."""
+    head = ("order", *(f"the store knows {store}" for store in STORES))
+    rows = [(f"{o.steps}: {o.title}", *(o.dark(store) for store in STORES)) for o in ORDERS]
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 class Played(NamedTuple):

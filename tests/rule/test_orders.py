@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.orders import GAPS, ORDERS, STORES, play
+from benchmarks.orders import GAPS, ORDERS, STORES, play, table
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -16,3 +18,9 @@ def test_no_request_fails_wherever_a_known_secret_is_accepted(order, gap, store)
     assert not played.avoidable
     if all(order.is_served(done, store) for done in range(4)):
         assert not played.failures
+
+
+def test_the_docs_show_the_table():
+    """docs/rotation.md shows the orders as they are tested."""
+    page = Path(__file__).parents[2] / "docs" / "rotation.md"
+    assert table() in page.read_text(encoding="utf-8")
