@@ -7,6 +7,7 @@ rotated five times, in a different order each time.
     make demo                 a file is the store
     make demo STORE=vault     a real OpenBao server
     make demo STORE=aws       AWS Secrets Manager, played by moto
+    make demo ARGS="--svg FILE"   also draws what callers saw as a picture
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import html
 import json
 import logging
 import os
@@ -347,10 +349,19 @@ class Traffic:
         """Draw what came back, a character for each tenth of a second: the worst of that time."""
         cells = [" "] * length
         for outcome in list(self.outcomes):
-            at = int((outcome.ended - began) / TICK)
+            at = int((outcome.ended - began) // TICK)
             if 0 <= at < length:
                 cells[at] = max(cells[at], outcome.mark, key=" .oX".index)
         return "".join(cells)
+
+    def counts(self, began: float) -> list[Counter[str]]:
+        """Count what came back in each tenth of a second of a rotation."""
+        cells = [Counter[str]() for _ in range(LENGTH)]
+        for outcome in list(self.outcomes):
+            at = int((outcome.ended - began) // TICK)
+            if 0 <= at < LENGTH:
+                cells[at][outcome.mark] += 1
+        return cells
 
 
 # -- the rotations
@@ -385,6 +396,14 @@ ROTATIONS = [
         [Step(2, "N"), Step(5, "P"), Step(8, "+"), Step(13, "S")],
     ),
 ]
+
+
+class Seen(NamedTuple):
+    """One rotation as callers saw it, for the picture."""
+
+    story: str
+    marks: str
+    rows: dict[str, list[Counter[str]]]
 
 
 class Show:
@@ -441,7 +460,7 @@ class Show:
         """Have the partner take the new secret alone."""
         self.partner.rotate(self.new, store=False)
 
-    def rotate(self, steps: list[Step], draw: Callable[[str, str, str], None]) -> None:
+    def rotate(self, story: str, steps: list[Step], draw: Callable[[str, str, str], None]) -> Seen:
         """Take the steps of one rotation at their times, and draw what callers see."""
         self.guide.restart()
         time.sleep(2 * TICK)  # for requests that were signed before
@@ -454,6 +473,8 @@ class Show:
             while left and left[0].at == now:
                 marks[now] = left[0].letter
                 self.verbs[left.pop(0).letter]()
+        rows = {"PartnerAuth": self.ours.counts(began), "by hand": self.theirs.counts(began)}
+        return Seen(story, "".join(marks), rows)
 
     def end(self) -> None:
         """Let the last requests come home."""
@@ -484,20 +505,87 @@ class Picture:
         print(up + "\n".join(self.lines), flush=True)
 
 
-def run(show: Show) -> None:
+# -- the picture in a file: accepted requests above the line, failed ones below it
+
+CELL, ROW, DEEP, LEFT, PANEL = 34, 34, 34, 104, 176  # widths and heights, in its own units
+SHOWN = {".": ("accepted", "a"), "o": ("refused, sent again, accepted", "r"), "X": ("failed", "f")}
+STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+  .story { font-weight: 600; }
+  .step { font-weight: 600; text-anchor: middle; }
+  line { stroke: #8c959f; }
+  .mark { stroke-dasharray: 3 3; }
+  .a { fill: #4a9d63; } .r { fill: #d29922; } .f { fill: #d1373f; }
+  @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } line { stroke: #767f89; } }
+"""
+
+
+def svg(seen: list[Seen]) -> str:
+    """Draw all rotations below each other."""
+    most = max(cell.total() for one in seen for row in one.rows.values() for cell in row) or 1
+    width, height = LEFT + LENGTH * CELL + 16, 40 + PANEL * len(seen)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+        "<title>Requests while a secret is rotated: with PartnerAuth none fails</title>",
+        f"<style>{STYLE}</style>",
+        *_legend(),
+    ]
+    for number, one in enumerate(seen):
+        parts.append(f'<g transform="translate(0 {40 + PANEL * number})">')
+        parts += [f'<text class="story" x="8" y="14">{html.escape(one.story)}</text>']
+        parts += _steps(one.marks)
+        for at, (name, cells) in enumerate(one.rows.items()):
+            parts += _row(name, cells, 30 + ROW + at * (ROW + DEEP), most)
+        parts.append("</g>")
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _legend() -> Iterator[str]:
+    left = 8
+    for words, kind in SHOWN.values():
+        yield f'<rect class="{kind}" x="{left}" y="8" width="12" height="12"/>'
+        yield f'<text x="{left + 18}" y="19">{words}</text>'
+        left += 40 + 7 * len(words)
+    yield f'<text x="{left}" y="19">a column is 0.1 s</text>'
+
+
+def _steps(marks: str) -> Iterator[str]:
+    for at, letter in enumerate(marks):
+        if letter != " ":
+            x = LEFT + at * CELL  # it is taken when this column begins
+            yield f'<line class="mark" x1="{x}" y1="36" x2="{x}" y2="{PANEL - 12}"/>'
+            yield f'<text class="step" x="{x}" y="32">{letter}</text>'
+
+
+def _row(name: str, cells: list[Counter[str]], base: int, most: int) -> Iterator[str]:
+    yield f'<text x="8" y="{base}">{name}</text>'
+    yield f'<line x1="{LEFT}" y1="{base}" x2="{LEFT + LENGTH * CELL}" y2="{base}"/>'
+    for at, cell in enumerate(cells):
+        top = float(base)
+        for mark, (_words, kind) in SHOWN.items():
+            tall = cell[mark] / most * 0.8 * (DEEP if mark == "X" else ROW)
+            top, y = (top, float(base)) if mark == "X" else (top - tall, top - tall)
+            if tall:
+                where = f'x="{LEFT + at * CELL + 3}" y="{y:.1f}" width="{CELL - 6}"'
+                yield f'<rect class="{kind}" {where} height="{tall:.1f}"/>'
+
+
+def run(show: Show) -> list[Seen]:
     """Take all rotations in turn."""
     print("Each character is 0.1 s, and shows the worst that a caller saw in that time:")
     print("  . accepted    o refused, resent and accepted    X failed")
     print("By hand means: sign; on a 401 sign again with the same secret and retry once;")
     print("the secret is read when the process starts, which it does before each rotation.")
     show.start()
+    seen = []
     for number, (story, steps) in enumerate(ROTATIONS, 1):
         print(f"\n{number}/{len(ROTATIONS)} {story}", flush=True)
         picture = Picture()
-        show.rotate(steps, picture.draw)
+        seen.append(show.rotate(story, steps, picture.draw))
         if not picture.live:
             picture.print()
     show.end()
+    return seen
 
 
 def report(show: Show) -> int:
@@ -536,12 +624,15 @@ def main() -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--store", choices=STORES, default="file", help="where the secret is")
-    store = STORES[parser.parse_args().store]
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw what callers saw into it")
+    options = parser.parse_args()
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # all of this is on loopback
     with contextlib.ExitStack() as stack:
-        show = Show(stack, store(stack))
+        show = Show(stack, STORES[options.store](stack))
         print(textwrap.fill(f"The store: {show.source!r}", 80, subsequent_indent=" " * 11))
-        run(show)
+        seen = run(show)
+        if options.svg:
+            options.svg.write_text(svg(seen), encoding="utf-8")
         return report(show)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -110,11 +113,40 @@ def test_the_demo_shows_no_failure(store):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_the_demo_fails_when_a_caller_does(capsys):
-    """One failure with PartnerAuth is enough for exit code 1."""
+def test_the_demo_draws_a_picture(tmp_path):
+    """With `--svg FILE`: each step is marked, failures only below the lines of those by hand."""
+    demo = load_demo()
+    cells = [Counter({".": 3, "X": 1}), Counter("o"), *[Counter(".")] * 16]
+    seen = demo.Seen(
+        "a < b", " P" + " " * 16, {"PartnerAuth": cells[1:] + cells[2:3], "by hand": cells}
+    )
+    picture = ET.fromstring(demo.svg([seen]))  # noqa: S314 - our own
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a < b", "P", "PartnerAuth", "by hand"} <= set(texts)
+    kinds = Counter(rect.get("class") for rect in picture.iter("{http://www.w3.org/2000/svg}rect"))
+    assert kinds == {"a": 35, "r": 3, "f": 2}
+
+
+def test_the_picture_of_the_pages_is_one_of_the_demo_s():
+    """It is as the demo draws it now, but for what the run gave."""
+    demo = load_demo()
+    shown = (EXAMPLES.parent / "docs" / "images" / "rotation.svg").read_text(encoding="utf-8")
+    assert demo.STYLE in shown
+    for story, _steps in demo.ROTATIONS:
+        assert html.escape(story) in shown
+
+
+def load_demo():
+    """Import it as a module."""
     spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)
+    return demo
+
+
+def test_the_demo_fails_when_a_caller_does(capsys):
+    """One failure with PartnerAuth is enough for exit code 1."""
+    demo = load_demo()
     with contextlib.ExitStack() as stack:
         show = demo.Show(stack, demo.FileStore(stack))
         show.ours.outcomes += [demo.Outcome(0.0, 0.0, mark) for mark in ".oX"]
