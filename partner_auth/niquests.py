@@ -6,16 +6,26 @@
 from __future__ import annotations
 
 import inspect
+import time
+from datetime import timedelta
 from typing import Any
 
+from niquests import Response
 from niquests.auth import AsyncAuthBase, AuthBase
 
 from partner_auth import _partner_auth
 from partner_auth._authenticator import reply
-from partner_auth._door import Door, answer_of
+from partner_auth._door import MOST_READ, READ_WITHIN, answer_of
+from partner_auth._flight import within
 from partner_auth._origins import origin_of_url
 from partner_auth._places import Lease, Place
-from partner_auth._requests_family import can_be_resent, notes_position, resend_of
+from partner_auth._requests_family import (
+    Hook,
+    RequestsFamily,
+    can_be_resent,
+    notes_position,
+    resend_of,
+)
 from partner_auth._tokens import Signed
 
 __all__ = ["AsyncPartnerAuth", "PartnerAuth"]
@@ -25,20 +35,14 @@ class PartnerAuth(_partner_auth.PartnerAuth, AuthBase):
     """The same as `partner_auth.PartnerAuth`, as a subclass of niquests' own base class."""
 
 
-class AsyncHook:
-    """The response hook of one token; pickled as nothing."""
+class AsyncHook(Hook):
+    """The hook for asynchronous sessions: they await a method, but not an object."""
 
-    def __init__(self, auth: AsyncPartnerAuth, place: Place, signed: Signed) -> None:
-        """Hold the token that its requests carry."""
-        self._auth, self._place, self._signed = auth, place, signed
+    __slots__ = ()
 
     async def answered(self, response: Any, **kwargs: Any) -> Any:
         """Return the answer, or the one that a resend brought."""
-        return await self._auth._answered(self._place, self._signed, response, kwargs)
-
-    def __repr__(self) -> str:
-        """Show no token."""
-        return "<partner_auth response hook>"
+        return await self.auth._answered(self, response, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a hook that does nothing."""
@@ -50,11 +54,10 @@ class _NoHook:
         return response
 
 
-class AsyncPartnerAuth(Door, AsyncAuthBase):
+class AsyncPartnerAuth(RequestsFamily, AsyncAuthBase):
     """The same for `niquests.AsyncSession`, which awaits only an auth made for it.
 
-    The arguments are those of `partner_auth.PartnerAuth`. A refused answer is closed unread before
-    its request goes out again.
+    The arguments are those of `partner_auth.PartnerAuth`.
     """
 
     async def __call__(self, request: Any) -> Any:
@@ -64,49 +67,113 @@ class AsyncPartnerAuth(Door, AsyncAuthBase):
             CredentialError: no credential can be had; it is the client's own error too.
             InsecureTransport: the request goes over plain http; likewise.
         """
-        place = self._place_for(request, request.url, origin_of_url(request.url))
+        place = self._place_asked(request)
         if place is None:
             return request
-        patient = not notes_position(request)
-        lease: Lease | None = None if patient else self._good_lease(place)
+        patient = _is_awaited(request.body) or not notes_position(request)
+        lease = None if patient else self._good_lease(place)
         if lease is None:
             lease = await self._alease_for(request, place, patient=patient)
         request.headers["Authorization"] = lease.header
-        listed = request.hooks["response"]
-        others = [hook for hook in listed if not _is_ours(hook)]
-        request.hooks["response"] = [AsyncHook(self, place, lease.signed).answered, *others]
+        _hook_up(request, lease.attachment or self._hook(place, lease))
         return request
 
-    async def _answered(
-        self, place: Place, signed: Signed, response: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        taken_up = self._taken_up(place, signed, response, origin_of_url)
-        if taken_up is None:
+    def _hook(self, place: Place, lease: Lease) -> Any:
+        hook = lease.attachment = AsyncHook(self, place, lease.signed).answered
+        return hook
+
+    async def _answered(self, hook: Hook, response: Any, kwargs: dict[str, Any]) -> Any:
+        if response.status_code not in self._rejects and not hook.place.troubled:
             return response
-        place, refused_token = taken_up
+        taken_up = self._taken_up(hook.place, hook.signed, response, origin_of_url)
+        return response if taken_up is None else await self._mended(response, *taken_up, kwargs)
+
+    async def _mended(
+        self, response: Any, place: Place, signed: Signed | None, kwargs: dict[str, Any]
+    ) -> Any:
+        """Return the answer, or the one that a resend brought.
+
+        Nothing of a refused answer is read before its request goes out again: what was read of an
+        asynchronous one could not be given back.
+        """
         refused: list[Any] = []
         steps = self._recovering(
-            place, refused_token, answer_of(response), replayable=can_be_resent(response)
+            place, signed, answer_of(response), replayable=_can_be_resent(response)
         )
         try:
             step = next(steps, None)
             while step is not None:
                 send = await self._auntil_send(steps, step)
-                if send is None or not can_be_resent(response):
+                if send is None or not _can_be_resent(response):
                     break
-                closed = response.close()
-                if inspect.isawaitable(closed):
-                    await closed
+                signed = send
+                again = resend_of(response, send)
+                await _drop(response)
                 refused.append(response)
-                request = resend_of(response, send)
-                response = await response.connection.send(request, **kwargs)
-                response.request = request
+                response = await _sent(response.connection, again, kwargs)
                 step = reply(steps, answer_of(response))
+        except BaseException:
+            await _closed(response)  # a pool would wait for its connection for ever
+            raise
         finally:
             steps.close()
-        response.history = [*response.history, *refused]
+        if refused:
+            response.history = [*response.history, *refused]
+            if signed is not None and response.is_redirect:
+                # the session follows a redirect from the request that it holds
+                first = refused[0].request
+                first.headers["Authorization"] = signed.header
+                _hook_up(first, AsyncHook(self, place, signed).answered)
         return response
 
 
+def _hook_up(request: Any, hook: Any) -> None:
+    """Put our hook first, in place of an older one: the user's see the final answer."""
+    others = [one for one in request.hooks["response"] if not _is_ours(one)]
+    request.hooks["response"] = [hook, *others]
+
+
 def _is_ours(hook: Any) -> bool:
-    return isinstance(getattr(hook, "__self__", None), AsyncHook)
+    return isinstance(getattr(hook, "__self__", None), (AsyncHook, _NoHook))
+
+
+def _is_awaited(body: Any) -> bool:
+    """Whether a body is an asynchronous file: where it stands can't be told here."""
+    return inspect.iscoroutinefunction(getattr(body, "seek", None))
+
+
+def _can_be_resent(response: Any) -> bool:
+    return not _is_awaited(response.request.body) and can_be_resent(response)
+
+
+async def _sent(connection: Any, request: Any, kwargs: dict[str, Any]) -> Any:
+    began = time.perf_counter()
+    # the answer is wanted now: a multiplexed one would be a promise
+    response = await connection.send(request, **kwargs | {"multiplexed": False})
+    response.elapsed = timedelta(seconds=time.perf_counter() - began)
+    response.request = request
+    return response
+
+
+async def _drop(response: Any) -> None:
+    """Read a bounded part of a refused answer, undecoded, keep that and let the connection go."""
+    data, until = bytearray(), time.monotonic() + READ_WITHIN
+    try:
+        while len(data) < MOST_READ and time.monotonic() < until:
+            reading = response.raw.read1(MOST_READ - len(data), decode_content=False)
+            piece = await within(reading, until - time.monotonic())
+            if not piece:
+                response._content_consumed = True  # so that closing leaves the connection in use
+                break
+            data += piece
+    except Exception:  # noqa: BLE001, S110  what is wrong with a refused body changes nothing
+        pass
+    await _closed(response)
+    response._content, response._content_consumed = bytes(data), True
+    response.__class__ = Response  # as niquests does with what it has read
+
+
+async def _closed(response: Any) -> None:
+    closed = response.close()
+    if inspect.isawaitable(closed):
+        await closed
