@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -15,8 +16,9 @@ import partner_auth
 # Here and not by its entry point, which pytest loads before pytest-cov begins to measure.
 pytest_plugins = ["partner_auth.pytest_plugin"]
 
-# read by mypy and pyright, run by nobody; run in an environment of its own (nox -s niquests)
-collect_ignore = ["typing", "niquests"]
+collect_ignore = ["typing"]  # read by mypy and pyright, run by nobody
+if importlib.util.find_spec("niquests") is None:
+    collect_ignore.append("niquests")  # run in an environment of its own (nox -s niquests)
 
 IN_CI = os.environ.get("CI") == "true"
 FOREIGN = re.compile(r"(?:PARTNER|VAULT|BAO|AWS)_|(?:.*_)?PROXY$", re.IGNORECASE)

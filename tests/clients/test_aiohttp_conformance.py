@@ -1,13 +1,7 @@
 """What holds for every client holds for aiohttp: the same tests, apart from those named here."""
 
 from tests.clients.drivers import Aiohttp as Client
-from tests.conformance import (
-    test_cookies,
-    test_redirects,
-    test_refused_bodies,
-    test_rotation,
-    test_signing,
-)
+from tests.clients.suite import tests_but
 
 __all__ = ["Client"]
 
@@ -47,13 +41,4 @@ OTHERWISE = {
     },
 }
 
-_left_out = set().union(*OTHERWISE.values())
-for _module in (test_cookies, test_redirects, test_refused_bodies, test_rotation, test_signing):
-    _tests = {name: test for name, test in vars(_module).items() if name.startswith("test_")}
-    globals().update({name: test for name, test in _tests.items() if name not in _left_out})
-    _left_out -= _tests.keys()
-
-
-def test_what_is_left_out_is_there():
-    """No name above has outlived its test."""
-    assert _left_out == set()
+globals().update(tests_but(OTHERWISE))

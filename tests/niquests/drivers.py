@@ -82,7 +82,7 @@ class AsyncNiquests(Niquests):
             return await response.content
 
         def piece() -> bytes:
-            return self._portal.call(lambda: response.raw.read(8192, decode_content=False))
+            return self._portal.call(lambda: response.raw.read1(8192, decode_content=False))
 
         yield Streamed(response, piece, lambda: self._portal.call(read))
         self._portal.call(response.close)
