@@ -159,7 +159,8 @@ def rotate(child: Child, partner: PartnerServer, store: Store, steps: list[Step]
         time.sleep(max(0.0, began + at - time.monotonic()))
         verbs.get(verb, bool)()
     came = child.ask("end")
-    reads = store.reads["current"] - any(verb == "+" for _, verb in steps)  # its first one
+    started = any(verb == "+" for _, verb in steps)
+    reads = max(0, store.reads["current"] - started)  # without the first one of that process
     return Run(
         int(came["requests"]),
         int(came["failed"]),
