@@ -173,7 +173,7 @@ class Recovery:
                         return outcome
                 elif move is WATCHED:
                     looks.hand_on(place, signed, offset)
-                    return "its body can't be sent again"
+                    return "sent four times" if self._replayable else "its body can't be sent again"
                 elif move is NOTHING:
                     return "nothing that the store knows was accepted"
                 else:
