@@ -13,7 +13,7 @@ from tests.conformance import (
 MODULES = (test_cookies, test_redirects, test_refused_bodies, test_rotation, test_signing)
 
 
-def tests_but(otherwise: dict[str, Iterable[str]]) -> dict[str, Callable[..., None]]:
+def all_but(otherwise: dict[str, Iterable[str]]) -> dict[str, Callable[..., None]]:
     """Return all but those that are named, each under the reason that it does not hold."""
     found = {
         name: test

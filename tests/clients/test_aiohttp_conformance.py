@@ -1,7 +1,7 @@
 """What holds for every client holds for aiohttp: the same tests, apart from those named here."""
 
 from tests.clients.drivers import Aiohttp as Client
-from tests.clients.suite import tests_but
+from tests.clients.suite import all_but
 
 __all__ = ["Client"]
 
@@ -41,4 +41,4 @@ OTHERWISE = {
     },
 }
 
-globals().update(tests_but(OTHERWISE))
+globals().update(all_but(OTHERWISE))

@@ -1,6 +1,6 @@
 """What holds for every client holds for niquests' asynchronous sessions: the same tests."""
 
-from tests.clients.suite import tests_but
+from tests.clients.suite import all_but
 from tests.niquests.drivers import AsyncNiquests as Client
 
 __all__ = ["Client"]
@@ -16,4 +16,4 @@ OTHERWISE = {
     },
 }
 
-globals().update(tests_but(OTHERWISE))
+globals().update(all_but(OTHERWISE))
