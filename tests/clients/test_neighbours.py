@@ -150,6 +150,21 @@ def test_requests_cache_writes_the_token_of_a_mended_refusal(partner, tmp_path):
     assert partner.requests[1].token.encode() not in written
 
 
+def test_requests_cache_writes_no_token_where_mended_answers_are_kept_out(partner, tmp_path):
+    """By a filter of the user's, as docs/neighbours.md advises."""
+    auth = partner.auth()
+    auth.token()
+    partner.rotate()
+    with requests_cache.CachedSession(
+        tmp_path / "cache", backend="sqlite", filter_fn=lambda response: not response.history
+    ) as session:
+        session.auth = auth
+        kept = [session.get(f"{partner.url}/portfolio").from_cache for _ in range(3)]
+    assert kept == [False, False, True]
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert not any(one.token.encode() in written for one in partner.requests)
+
+
 HISHEL = [(httpx, hishel.httpx), (httpx2, hishel.httpx2)]
 
 
