@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 import partner_auth
-from partner_auth.testing import PartnerServer
+from partner_auth.testing import Clock, PartnerServer
 
 niquests = pytest.importorskip("niquests")
 doors = pytest.importorskip("partner_auth.niquests")
@@ -252,3 +252,40 @@ def test_the_hook_of_an_asynchronous_session_works_when_it_was_unpickled(partner
         return (await session.send(again)).status_code
 
     assert in_session(partner, work) == 200
+
+
+def test_a_generator_waits_for_a_read_that_is_due(partner):
+    """Its 401 could not be mended, so it does not go out with a stale credential."""
+    partner.clock = clock = Clock()
+    auth = doors.AsyncPartnerAuth(
+        partner.source,
+        origins=partner.url,
+        clock=clock,
+        refresh=partner_auth.RefreshPolicy(jitter=0),
+    )
+
+    async def order():
+        yield b"order"
+
+    async def work(session):
+        await session.get(f"{partner.url}/portfolio")
+        partner.rotate()
+        clock.advance(901)
+        return (await session.post(f"{partner.url}/echo", data=order())).status_code
+
+    assert in_session(partner, work, auth) == 200
+
+
+def test_an_accepted_answer_ends_a_rejection(partner):
+    """In an asynchronous session too."""
+    auth = doors.AsyncPartnerAuth(partner.source, origins=partner.url)
+    states = []
+
+    async def work(session):
+        for change in (partner.reject, partner.restore):
+            change()
+            await session.get(f"{partner.url}/portfolio")
+            states.append(auth.status().state)
+
+    in_session(partner, work, auth)
+    assert states == ["rejected", "fresh"]
