@@ -163,7 +163,6 @@ async def _drop(response: Any) -> None:
             reading = response.raw.read1(MOST_READ - len(data), decode_content=False)
             piece = await within(reading, until - time.monotonic())
             if not piece:
-                response._content_consumed = True  # so that closing leaves the connection in use
                 break
             data += piece
     except Exception:  # noqa: BLE001, S110  what is wrong with a refused body changes nothing

@@ -294,7 +294,7 @@ def serving(handler):
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         try:
-            yield site.name
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
 
