@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
-RULE = ["tests/rule/test_recovery_rule.py", "tests/rule/test_details.py"]
+RULE = ["tests/rule/test_details.py", "tests/rule/test_recovery_rule.py"]
 CACHE = ["tests/concurrency", *RULE, "tests/core"]
 TESTS = {
     "_origins": [
@@ -37,9 +37,9 @@ TESTS = {
         "tests/security/test_origins_as_clients_see_them.py",
     ],
     "_tokens": ["tests/core/test_tokens.py", "tests/security/test_tokens_in_detail.py"],
-    "_recovery": [*RULE, "tests/security/test_fuzz.py", "tests/rule/test_orders.py"],
-    "_looks": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
-    "_places": [*RULE, "tests/rule/test_orders.py", "tests/concurrency"],
+    "_recovery": RULE,
+    "_looks": RULE,
+    "_places": RULE,
     "_cache": CACHE,
     "_reader": CACHE,
     "_flight": CACHE,

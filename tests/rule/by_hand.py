@@ -40,8 +40,11 @@ class Refused:
         replayable: bool = True,
         answer: Answer = Answer(401),  # noqa: B008  immutable
         origin: Origin = HERE,
+        reads: bool = True,
     ) -> None:
+        """Be refused. `reads`: whether waits for a read are done at once."""
         self._world = world
+        self._reads = reads
         token = sign(world, origin) if signed == CURRENT else signed
         recovering = world.auth._recovering
         self._steps = recovering(place(world, origin), token, answer, replayable=replayable)
@@ -66,6 +69,10 @@ class Refused:
     def seconds(self) -> float:
         """How long it would wait."""
         return self._step.seconds
+
+    def answered_oddly(self, answer: object) -> None:
+        """Answer what it sent with something else than an answer."""
+        self._steps.send(answer)
 
     def answered(self, status: int, date: str | None = None) -> Refused:
         """Answer what it sent."""
@@ -98,5 +105,5 @@ class Refused:
         return self
 
     def _read_on(self) -> None:
-        while isinstance(self._step, Wait) and isinstance(self._step.flight, Read):
+        while self._reads and isinstance(self._step, Wait) and isinstance(self._step.flight, Read):
             self._step = reply(self._steps, wait(self._step, self._world.clock))

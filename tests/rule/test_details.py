@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from email.utils import formatdate
 
 import pytest
@@ -85,7 +86,7 @@ def test_an_accepted_resend_ends_the_rejection(world):
     assert status(world).rejected_since is None
 
 
-@pytest.mark.parametrize("code", [403, 404, 302, 200])
+@pytest.mark.parametrize("code", [200, 302, 400, 403, 404, 406, 409, 424, 426, 428, 430, 499])
 def test_any_other_answer_to_a_try_is_an_acceptance(around, code):
     """The token was good; the rest is between caller and partner."""
     request = Refused(around).answered(401)
@@ -232,6 +233,12 @@ def test_after_a_second_without_a_verdict_each_tries_itself(world):
     assert sixth.in_vain().wants == "send old"
     assert seventh.in_vain().wants == "send old"
     assert slow.wants == "send old"
+
+
+def test_who_has_waited_in_vain_tries_though_the_clock_stood_still(world):
+    """A test's clock, or that of a machine which slept: the wait itself was long enough."""
+    *_, sixth = [Refused(world) for _ in range(6)]
+    assert sixth.in_vain().wants == "send old"
 
 
 def test_who_comes_after_that_second_tries_at_once(world):
@@ -447,6 +454,15 @@ def test_a_new_offset_is_handed_on_before_another_secret(around):
     assert sign(around).credential.version == "pending"
 
 
+def test_a_spent_body_that_looked_hands_the_try_on_as_well(around):
+    """Not only one that met the pause."""
+    for _ in range(2):
+        Refused(around, replayable=False)
+        around.clock.advance(0.2)
+    assert around.store.reads == 2
+    assert sign(around).credential.version == "pending"
+
+
 def test_with_one_secret_nothing_is_handed_on(world):
     """There is nothing else."""
     for _ in range(4):
@@ -493,6 +509,33 @@ def test_a_request_whose_secret_was_revoked_meanwhile_goes_back(world):
     with pytest.raises(SourceRejected):
         world.auth.refresh()
     assert Refused(world, signed).wants == "back"
+
+
+def test_a_request_that_arrived_unsigned_with_nothing_held_goes_back(world):
+    """The 401, never our error in its place; the event names its kind."""
+    world.store.error = SourceRejected("gone", reason="deleted")
+    with pytest.raises(SourceRejected):
+        world.auth.refresh()
+    assert Refused(world, None).wants == "back"
+    assert last(world, "RequestRejected").why == "the store failed: SourceRejected"
+
+
+def test_a_read_that_was_waited_for_in_vain_is_given_up(world):
+    """Though the clock stood still; what is held is tried."""
+    released = threading.Event()
+    world.store.fetch = lambda: released.wait(10) and None
+    signed = sign(world)
+    request = Refused(world, signed, reads=False)
+    assert request.wants == "wait"
+    assert request.in_vain().wants == "send old"
+    assert last(world, "SourceFailed").reason == "timeout"
+    released.set()
+
+
+def test_a_door_that_answers_oddly_is_told(world):
+    """A mistake in a door, not of a partner."""
+    with pytest.raises(TypeError, match="answered by an Answer"):
+        Refused(world).answered_oddly(True)
 
 
 # -- the log
