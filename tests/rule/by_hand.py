@@ -95,6 +95,11 @@ class Refused:
         self._step = None
 
     @property
+    def is_reading(self) -> bool:
+        """Whether it waits for a read of the store."""
+        return isinstance(self._step, Wait) and isinstance(self._step.flight, Read)
+
+    @property
     def is_woken(self) -> bool:
         """Whether what it waits for has ended."""
         return self._step.flight.over
@@ -105,5 +110,5 @@ class Refused:
         return self
 
     def _read_on(self) -> None:
-        while self._reads and isinstance(self._step, Wait) and isinstance(self._step.flight, Read):
+        while self._reads and self.is_reading:
             self._step = reply(self._steps, wait(self._step, self._world.clock))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from email.utils import formatdate
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from partner_auth import SourceRejected, SourceUnavailable
 from partner_auth._recovery import Answer
 from tests.rule.by_hand import ELSEWHERE, HERE, Refused, place, sign
-from tests.rule.rule_world import ORIGIN, Store, World
+from tests.rule.rule_world import ORIGIN, Store, World, credential
 
 
 @pytest.fixture
@@ -24,6 +25,14 @@ def world():
 def around():
     """A store that also knows the pending and the previous secret."""
     return World(Store("old", "pending", "previous")).settle()
+
+
+def eventually(condition):
+    """Wait until a read's thread has come so far."""
+    until = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def status(world):
@@ -137,6 +146,21 @@ def test_a_new_secret_ends_the_tries_of_the_old_ones(around):
     assert Refused(around).wants == "send new"
 
 
+def test_what_was_found_is_told_and_its_token_serves_on(around):
+    """The very token that was accepted, by every way to it; with the age of what it follows."""
+    around.clock.advance(7)
+    around.store.error = SourceUnavailable("down")
+    around.auth._cache.alternates = (credential("pending"),)
+    request = Refused(around).answered(401)
+    header = request.sending.header
+    signed_before = around.counted("TokenSigned")
+    request.answered(200)
+    assert last(around, "CredentialRotated").previous_age == pytest.approx(7)
+    assert f"Bearer {around.auth.token(ORIGIN)}" == header
+    assert sign(around).header == header
+    assert around.counted("TokenSigned") == signed_before
+
+
 def test_a_try_with_a_secret_that_is_known_no_more_brings_nothing_into_use(around):
     """The store moved on while it was under way."""
     request = Refused(around).answered(401)
@@ -243,10 +267,64 @@ def test_who_has_waited_in_vain_tries_though_the_clock_stood_still(world):
 
 def test_who_comes_after_that_second_tries_at_once(world):
     """There is nobody to wait for any more."""
-    [Refused(world) for _ in range(6)]
-    assert Refused(world).wants == "wait"
+    early = [Refused(world) for _ in range(6)]
+    assert (early[-1].wants, early[-1].seconds) == ("wait", 1.0)
     world.clock.advance(1.0)
     assert Refused(world).wants == "send old"
+
+
+def test_who_is_woken_after_that_second_tries_at_once(world):
+    """By news that are no verdict, such as a try that broke."""
+    *tries, sixth = [Refused(world) for _ in range(6)]
+    extra = Refused(world)
+    world.clock.advance(1.0)
+    tries[0].broken_off()
+    assert [one.woken().wants for one in (sixth, extra)] == ["send old", "send old"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_who_was_refused_waits_a_second_for_the_others_and_no_longer(world, seconds):
+    """By the clock, or by the wait itself."""
+    first, second = Refused(world), Refused(world)
+    assert first.answered(401).wants == "wait"
+    world.clock.advance(seconds)
+    if seconds:
+        third = Refused(world)
+        third.broken_off()
+        assert first.woken().wants == "back"
+    else:
+        assert first.in_vain().wants == "back"
+    assert second.wants == "send old"
+
+
+def test_a_refused_try_takes_one_of_the_five_places(world):
+    """Neither none nor two."""
+    requests = [Refused(world), Refused(world)]
+    requests[0].answered(401)
+    requests += [Refused(world) for _ in range(4)]
+    assert [one.wants for one in requests] == ["wait", *["send old"] * 4, "wait"]
+
+
+def test_a_verdict_holds_for_all_whose_401_came_before_its_read(world):
+    """Here all came while an older read was under way, which proves nothing."""
+    released, fetch = threading.Event(), world.store.fetch
+    world.store.fetch = lambda: released.wait(10) and fetch()
+    signed = sign(world)
+    world.auth.refresh(wait=False)
+    eventually(lambda: world.auth._cache._read is not None)
+    requests = [Refused(world, signed, reads=False) for _ in range(6)]
+    released.set()
+    while reading := [one for one in requests if one.is_reading]:
+        for one in reading:
+            eventually(lambda one=one: one.is_woken)
+            one.woken()
+    assert sorted(one.wants for one in requests) == ["send old"] * 5 + ["wait"]
+    (waiting,) = [one for one in requests if one.wants == "wait"]
+    for one in requests:
+        if one is not waiting:
+            one.answered(401)
+    assert waiting.woken().wants == "back"
+    assert world.store.reads == 2
 
 
 def test_a_refusal_after_that_second_ends_the_look(world):
@@ -403,6 +481,39 @@ def test_an_hour_without_one_forgets_false_alarms(world):
     assert Refused(world).wants == "send old"
 
 
+def test_alarms_that_were_forgotten_are_counted_anew(world):
+    """Three again, neither two nor four."""
+    for _ in range(3):
+        false_alarm(world)
+    world.clock.advance(3601)
+    for _ in range(3):
+        false_alarm(world)
+    assert Refused(world).wants == "back"
+
+
+def test_a_look_that_found_something_counts_alarms_anew(around):
+    """Two after it are too few, three are enough."""
+    for _ in range(2):
+        false_alarm(around)
+    Refused(around).answered(401).answered(200)
+    for _ in range(2):
+        false_alarm(around)
+    found = Refused(around)
+    assert found.wants.startswith("send")
+    found.broken_off()
+    around.auth._note(place(around), sign(around), 200)
+    false_alarm(around)
+    assert Refused(around).wants == "back"
+
+
+def test_a_look_that_a_spent_body_made_in_vain_is_a_false_alarm(world):
+    """The store was asked, and the same secret then accepted."""
+    for _ in range(3):
+        Refused(world, replayable=False)
+        world.auth._note(place(world), sign(world), 200)
+    assert Refused(world).wants == "back"
+
+
 def test_a_look_that_nobody_tried_in_is_no_false_alarm(world):
     """Nothing was refused."""
     for _ in range(4):
@@ -454,6 +565,79 @@ def test_a_new_offset_is_handed_on_before_another_secret(around):
     assert sign(around).credential.version == "pending"
 
 
+def test_what_is_handed_on_is_signed_at_once(around):
+    """The token that was held for this origin is not used again."""
+    before = around.auth.token(ORIGIN)
+    for _ in range(2):
+        Refused(around, replayable=False)
+    assert around.auth.token(ORIGIN) != before
+    assert sign(around).credential.version == "pending"
+
+
+def test_with_one_alternate_the_two_take_turns():
+    """Current and pending."""
+    around = World(Store("old", "pending")).settle()
+    for version in ("old", "old", "pending", "old", "pending"):
+        assert sign(around).credential.version == version
+        Refused(around, replayable=False)
+
+
+@pytest.mark.parametrize(("seconds", "version"), [(0.5, "pending"), (1.5, "old")])
+def test_an_offset_that_was_handed_on_is_not_handed_on_again(around, seconds, version):
+    """A second's difference is the header's own grain; more is another offset."""
+    date = formatdate(around.clock.now() + 500, usegmt=True)
+    for _ in range(2):
+        Refused(around, replayable=False, answer=Answer(401, date))
+    assert sign(around).offset == pytest.approx(500, abs=1)
+    around.clock.advance(seconds)
+    Refused(around, replayable=False, answer=Answer(401, date))
+    assert sign(around).credential.version == version
+
+
+def test_a_new_offset_is_tried_with_the_secret_that_was_refused(around):
+    """Also where that is the pending one."""
+    for _ in range(2):
+        Refused(around, replayable=False)
+    date = formatdate(around.clock.now() - 700, usegmt=True)
+    Refused(around, replayable=False, answer=Answer(401, date))
+    assert sign(around).credential.version == "pending"
+    assert sign(around).offset == pytest.approx(-700, abs=1)
+
+
+def test_a_date_that_teaches_nothing_hands_another_secret_on(around):
+    """Not the same one without the offset that was in use."""
+    date = formatdate(around.clock.now() + 500, usegmt=True)
+    Refused(around, answer=Answer(401, date)).answered(200)
+    for _ in range(2):
+        Refused(around, replayable=False)
+    assert sign(around).credential.version == "pending"
+
+
+@pytest.mark.parametrize("others", [(), ("another",)])
+def test_what_the_store_knows_no_more_is_followed_by_the_current_one(around, others):
+    """The alternates changed while one of them was tried."""
+    for _ in range(2):
+        Refused(around, replayable=False)
+    around.store.others = others
+    around.clock.advance(1.0)
+    Refused(around, replayable=False)
+    assert sign(around).credential.version == "previous"
+    Refused(around, replayable=False)
+    assert sign(around).credential.version == "old"
+
+
+def test_a_late_acceptance_of_the_old_one_drops_what_was_handed_on(around):
+    """It proves that nothing was wrong with it: a false alarm."""
+    for _ in range(3):
+        signed = sign(around)
+        for _ in range(2):
+            Refused(around, replayable=False)
+        assert sign(around).credential.version == "pending"
+        around.auth._note(place(around), signed, 200)
+        assert sign(around).credential.version == "old"
+    assert Refused(around).wants == "back"
+
+
 def test_a_spent_body_that_looked_hands_the_try_on_as_well(around):
     """Not only one that met the pause."""
     for _ in range(2):
@@ -500,6 +684,47 @@ def test_a_store_that_says_no_at_a_401_ends_it(world):
     assert request.wants == "back"
     with pytest.raises(SourceRejected):
         sign(world)
+
+
+def test_a_revocation_during_a_look_ends_it_for_all(world):
+    """Who waits is woken, looks once more, and goes back."""
+    *tries, sixth = [Refused(world) for _ in range(6)]
+    world.store.error = SourceRejected("gone", reason="deleted")
+    with pytest.raises(SourceRejected):
+        world.auth.refresh()
+    assert tries[0].answered(401).wants == "back"
+    assert last(world, "RequestRejected").age == 0.0
+    assert sixth.woken().wants == "wait"  # for the next look, since its 401 came after the read
+    assert sixth.in_vain().wants == "back"
+
+
+def test_while_four_reads_hang_what_is_held_is_tried_at_once(world):
+    """No fifth one is begun, and nobody waits for it."""
+    released, begun = threading.Event(), []
+    world.store.fetch = lambda: begun.append(1) or (released.wait(10) and None)
+    signed = sign(world)
+    for count in range(1, 5):
+        request = Refused(world, signed, reads=False)
+        assert request.seconds == 10.0
+        eventually(lambda count=count: len(begun) == count)
+        assert request.in_vain().wants == "send old"
+        request.broken_off()
+        world.clock.advance(0.2)
+    assert Refused(world, signed, reads=False).wants == "send old"
+    assert len(begun) == 4
+    released.set()
+
+
+def test_who_joins_a_read_waits_for_what_is_left_of_its_time(world):
+    """The deadline is the read's, not the waiter's."""
+    released = threading.Event()
+    world.store.fetch = lambda: released.wait(10) and None
+    signed = sign(world)
+    first = Refused(world, signed, reads=False)
+    world.clock.advance(4)
+    second = Refused(world, signed, reads=False)
+    assert (first.seconds, second.seconds) == (10.0, 6.0)
+    released.set()
 
 
 def test_a_request_whose_secret_was_revoked_meanwhile_goes_back(world):
@@ -571,5 +796,12 @@ def test_an_event_of_a_request_that_was_unsigned_names_no_version(world):
     Refused(world, None, replayable=False, answer=answer)
     event = last(world, "RequestRejected")
     assert event.version is None
+    assert event.next_look is None
     assert event.challenge == "Bearer? realm=x"
     assert place(world).origin == HERE
+
+
+def test_two_hundred_characters_of_a_challenge_are_shown(world):
+    """No more and no less."""
+    Refused(world, None, replayable=False, answer=Answer(401, None, "Bearer " * 100))
+    assert last(world, "RequestRejected").challenge == ("Bearer " * 100)[:200]
