@@ -59,8 +59,55 @@ WARM = [
 ]
 LIMIT = 150  # seconds for one mutant: what takes longer hangs, which is noticed, too
 
-# What is the same program to every caller; by module, line's text and change.
-EQUIVALENT: dict[str, str] = {}
+# What is the same program to every caller, and why: by module, change and the line's text.
+_UNIQUE = "the numbers of 401s and reads are never equal"
+_UNREACHED = "a guard for what its callers see to"
+_OVERWRITTEN = "set before it is read"
+_FALSY = "as false as what it stands for"
+_COST = "slower, and otherwise the same"
+_GRAIN = "one value of a clock"
+EQUIVALENT = {
+    "_looks: LtE -> Lt: if cache.proven <= look.read_from:": _UNIQUE,
+    "_looks: LtE -> Lt: and cache.alternates_proven <= look.read_from": _UNIQUE,
+    '_looks: Lt -> LtE: return (NOTHING if me.state == "refused" or me.arrived < look.proof else '
+    "AGAIN), []": _UNIQUE,
+    "_looks: Add -> Sub: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
+    "_looks: 1 -> 0: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
+    "_looks: 1 -> 2: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
+    "_looks: condition turned: if place.rejected_since is None:": _UNREACHED,
+    "_looks: Is -> IsNot: if place.rejected_since is None:": _UNREACHED,
+    "_looks: left out: place.reject(now, cache.clock.now())": _UNREACHED,
+    "_looks: returns None: return [], []": _UNREACHED,
+    "_looks: Gt -> GtE: next_look = moment(due) if due > wall else None": _GRAIN,
+    "_looks: 0.0 -> 1.0: return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))": (
+        "what is overdue is given up before it is waited for"
+    ),
+    "_looks: 0.0 -> -1.0: return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))": (
+        "what is overdue is given up before it is waited for"
+    ),
+    "_places: left out: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
+    "_places: left out: self.trying_since = 0.0": _OVERWRITTEN,
+    "_places: 0 -> 1: self.streak = 0": "only counts after an alarm, which sets it",
+    "_places: 0.0 -> 1.0: self.next_look = 0.0": "as long ago",
+    "_places: left out: self.alarm_at = 0.0": _OVERWRITTEN,
+    "_places: 0.0 -> 1.0: self.alarm_at = 0.0": _OVERWRITTEN,
+    "_places: minus dropped: self.told = -1.0  # the `next_look` that a WARNING named": _OVERWRITTEN,
+    "_places: Gt -> GtE: if self.alarms and now - self.alarm_at > FORGOTTEN_AFTER:": _GRAIN,
+    "_places: left out: self.pause = None": "it is over, and nobody is sent to it any more",
+    "_recovery: True -> False: for scheme, rest in zip(parts[1::2], parts[2::2], strict=True)": (
+        "they are pairs"
+    ),
+    "_recovery: 0 -> 1: self._answer = Answer(0)": _OVERWRITTEN,
+    "_recovery: 0 -> -1: self._answer = Answer(0)": _OVERWRITTEN,
+    "_recovery: left out: steps.close()": "it is over",
+    "_recovery: returns None: return False": _FALSY,
+    "_tokens: left out: _signers[algorithm] = signer": _COST,
+    '_tokens: left out: self.until = float("inf")': _OVERWRITTEN,
+    '_tokens: left out: kind = ""': _OVERWRITTEN,
+    '_tokens: left out: fault = ""': _OVERWRITTEN,
+    "_origins: returns None: return False": _FALSY,
+    '_origins: returns None: return ""': _FALSY,
+}
 
 COMPARISONS: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Lt: [ast.LtE, ast.GtE],

@@ -582,7 +582,7 @@ def test_with_one_alternate_the_two_take_turns():
         Refused(around, replayable=False)
 
 
-@pytest.mark.parametrize(("seconds", "version"), [(0.5, "pending"), (1.5, "old")])
+@pytest.mark.parametrize(("seconds", "version"), [(0.5, "pending"), (1.0, "pending"), (1.5, "old")])
 def test_an_offset_that_was_handed_on_is_not_handed_on_again(around, seconds, version):
     """A second's difference is the header's own grain; more is another offset."""
     date = formatdate(around.clock.now() + 500, usegmt=True)
@@ -613,17 +613,21 @@ def test_a_date_that_teaches_nothing_hands_another_secret_on(around):
     assert sign(around).credential.version == "pending"
 
 
-@pytest.mark.parametrize("others", [(), ("another",)])
-def test_what_the_store_knows_no_more_is_followed_by_the_current_one(around, others):
-    """The alternates changed while one of them was tried."""
+@pytest.mark.parametrize("others", [(), ("another",), ("another", "third")])
+@pytest.mark.parametrize("ahead", [None, 500.0])
+def test_what_the_store_knows_no_more_is_followed_by_the_current_one(around, others, ahead):
+    """The alternates changed while one of them was tried; a new offset changes nothing in that."""
+    old = sign(around)
     for _ in range(2):
         Refused(around, replayable=False)
     around.store.others = others
     around.clock.advance(1.0)
-    Refused(around, replayable=False)
-    assert sign(around).credential.version == "previous"
-    Refused(around, replayable=False)
+    Refused(around, old).broken_off()  # whose look reads the alternates
+    assert sign(around).credential.version == "pending"
+    date = formatdate(around.clock.now() + ahead, usegmt=True) if ahead else None
+    Refused(around, replayable=False, answer=Answer(401, date))
     assert sign(around).credential.version == "old"
+    assert sign(around).offset == pytest.approx(ahead or 0, abs=1)
 
 
 def test_a_late_acceptance_of_the_old_one_drops_what_was_handed_on(around):
@@ -687,15 +691,18 @@ def test_a_store_that_says_no_at_a_401_ends_it(world):
 
 
 def test_a_revocation_during_a_look_ends_it_for_all(world):
-    """Who waits is woken, looks once more, and goes back."""
+    """Who comes next sees it, and who waits is woken, looks once more, and goes back."""
+    signed = sign(world)
     *tries, sixth = [Refused(world) for _ in range(6)]
     world.store.error = SourceRejected("gone", reason="deleted")
     with pytest.raises(SourceRejected):
         world.auth.refresh()
-    assert tries[0].answered(401).wants == "back"
+    assert not sixth.is_woken
+    assert Refused(world, signed).wants == "back"
     assert last(world, "RequestRejected").age == 0.0
     assert sixth.woken().wants == "wait"  # for the next look, since its 401 came after the read
     assert sixth.in_vain().wants == "back"
+    assert tries[0].answered(401).wants == "back"
 
 
 def test_while_four_reads_hang_what_is_held_is_tried_at_once(world):
