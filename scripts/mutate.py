@@ -86,6 +86,8 @@ EQUIVALENT = {
         "what is overdue is given up before it is waited for"
     ),
     "_places: left out: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
+    "_places: 0 -> -1: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
+    "_places: 1.0 -> 2.0: self.told = -1.0  # the `next_look` that a WARNING named": _OVERWRITTEN,
     "_places: left out: self.trying_since = 0.0": _OVERWRITTEN,
     "_places: 0 -> 1: self.streak = 0": "only counts after an alarm, which sets it",
     "_places: 0.0 -> 1.0: self.next_look = 0.0": "as long ago",
