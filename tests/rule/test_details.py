@@ -504,6 +504,7 @@ def test_alarms_that_were_forgotten_are_counted_anew(world):
     found = Refused(world)
     assert found.wants == "send old"
     found.broken_off()
+    world.auth._note(place(world), sign(world), 200)
     false_alarm(world)
     assert Refused(world).wants == "back"
 
