@@ -163,6 +163,26 @@ def test_no_context_leaks_into_a_read():
     assert (seen, request()) == ([None, None], None)
 
 
+def test_no_context_leaks_into_a_read_in_place(monkeypatch):
+    """Nor where no thread can be started, and the caller's own thread reads."""
+    request_id = contextvars.ContextVar("request_id", default=None)
+    seen = []
+
+    class Source:
+        def fetch(self):
+            seen.append(request_id.get())
+            request_id.set("the source's")
+            return Credential("acme", OLD)
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    request_id.set("the request's")
+    exact(Source()).token()
+    assert (seen, request_id.get()) == ([None], "the request's")
+
+
 def test_events_carry_no_secret(store, clock):
     """Nothing that a callback is told shows a secret or a token."""
     told = []

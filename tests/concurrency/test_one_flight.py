@@ -267,6 +267,21 @@ def test_late_comers_share_the_deadline(store):
     assert store.reads == 1
 
 
+def test_a_late_comer_waits_for_what_is_left_of_the_deadline(store, clock):
+    """Though whoever began the read has left: the deadline is the read's, not a caller's."""
+    store.delay(FOREVER)
+    auth = exact(store, clock, timeout=10)
+
+    async def leave():
+        await asyncio.wait_for(auth.atoken(), 0.01)
+
+    failure(asyncio.run, leave())
+    clock.advance(9.9)
+    began = time.monotonic()
+    assert failure(auth.token).reason == "timeout"
+    assert time.monotonic() - began < 2
+
+
 def test_past_the_deadline_callers_fail_at_once(store, clock):
     """Who comes after the deadline of a read that hangs does not wait at all."""
     store.delay(FOREVER)
@@ -293,7 +308,9 @@ def test_the_deadline_goes_by_either_clock(store, clock, move):
 
     failure(asyncio.run, leave())
     getattr(clock, move)(10)
+    began = time.monotonic()
     assert failure(auth.token).reason == "timeout"
+    assert time.monotonic() - began < 1
 
 
 def test_a_hung_store_never_hangs_a_test_with_one_thread(store, clock):

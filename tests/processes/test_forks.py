@@ -176,3 +176,90 @@ def test_forks_under_load_leave_no_lock_behind(run):
         flags=THREADED,
     )
     assert ended.lines == ["done"] * 15
+
+
+def test_a_lock_that_is_held_at_the_fork_is_not_the_child_s(run):
+    """A thread of the parent that stands under the object's lock does not lock the child out."""
+    ended = run(
+        """
+        class Stopping:  # also asked under the lock
+            stops = False
+            now = staticmethod(time.time)
+            stopped, go = threading.Event(), threading.Event()
+
+            def monotonic(self):
+                if self.stops:
+                    self.stopped.set()
+                    self.go.wait()
+                return time.monotonic()
+
+        clock = Stopping()
+        auth = PartnerAuth(MemoryStore("acme", OLD), clock=clock)
+        auth.token()
+        clock.stops = True
+        reader = threading.Thread(target=lambda: auth._cache.state())
+        reader.start()
+        clock.stopped.wait()
+        clock.stops = False
+
+        def child():
+            auth.refresh()
+            return signer_of(auth.token())
+
+        os.waitpid(in_child(child), 0)
+        clock.go.set()
+        reader.join()
+        """,
+        first=CHILD,
+        flags=THREADED,
+    )
+    assert ended.lines == ["old"]
+
+
+def test_the_parent_s_reading_threads_are_not_the_child_s(run):
+    """A parent whose 32 threads all hang leaves the child all of its own."""
+    ended = run(
+        """
+        hung = MemoryStore("acme", OLD)
+        hung.delay(FOREVER)
+        for _ in range(32):
+            exact(hung).refresh(wait=False)
+        hung.wait_for_reads(32)
+        auth = exact(MemoryStore("acme", NEW), timeout=2)
+        os.waitpid(in_child(lambda: signer_of(auth.token())), 0)
+        hung.release()
+        """,
+        first=CHILD,
+        flags=THREADED,
+    )
+    assert ended.lines == ["new"]
+
+
+def test_a_look_of_the_parent_s_is_not_the_child_s(run):
+    """What the parent's requests found out before the fork is no answer to the child's."""
+    ended = run(
+        """
+        import httpx
+        URL = "https://api.partner.example/"
+
+        def answer(request):
+            good = signer_of(request.headers["Authorization"][7:]) == accepted
+            return httpx.Response(200 if good else 401, request=request)
+
+        store, accepted = MemoryStore("acme", OLD), None
+        auth = PartnerAuth(store, origins=URL)
+        tries = auth.sync_auth_flow(httpx.Request("GET", URL))
+        tries.send(answer(next(tries)))  # the store had nothing new, and the try is on its way
+
+        def child():
+            global accepted
+            store.set(NEW)
+            accepted = "new"
+            with httpx.Client(auth=auth, transport=httpx.MockTransport(answer)) as client:
+                return client.get(URL).status_code
+
+        os.waitpid(in_child(child), 0)
+        """,
+        first=CHILD,
+    )
+    assert ended.lines == ["200"]
