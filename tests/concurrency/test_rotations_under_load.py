@@ -135,8 +135,8 @@ def test_no_request_fails_while_secrets_are_rotated(rotate):
 class ByHand:
     """One request whose answers a test gives one by one."""
 
-    def __init__(self, auth):
-        self.flow = auth.sync_auth_flow(httpx.Request("GET", URL))
+    def __init__(self, auth, **body):
+        self.flow = auth.sync_auth_flow(httpx.Request("POST", URL, **body))
         self.request = next(self.flow)
 
     def answer(self, partner):
@@ -175,3 +175,31 @@ def test_an_alternate_that_becomes_the_current_one_stays_as_rejected_as_it_was(c
     partner.accepted = {secret(2)}
     assert partner.ask(auth) == (200, 3)
     assert (store.reads, store.alternate_reads) == (before[0] + 1, before[1] + 1)
+
+
+def test_a_promotion_does_not_end_a_rejection(clock):
+    """What is refused under the name of pending is not accepted for being current."""
+    store, partner = MemoryStore("acme", secret(0)), Partner(secret(1))
+    store.pending = secret(1)
+    auth = PartnerAuth(store, origins="https://api.partner.example", clock=clock)
+    assert partner.ask(auth) == (200, 3)
+    partner.accepted = set()
+    since = clock.now()
+    for _ in range(2):
+        assert partner.ask(auth)[0] == 401
+        assert (
+            auth.status().origins["https://api.partner.example"].rejected_since.timestamp() == since
+        )
+        clock.advance(40)
+        store.set(secret(1))
+        store.pending = None
+
+
+def test_a_stream_is_not_resent_though_another_secret_has_come_into_use(clock):
+    """A body that is gone after the first send is sent once, whatever has been found out since."""
+    store, partner = MemoryStore("acme", secret(0)), Partner(secret(1))
+    auth = PartnerAuth(store, origins="https://api.partner.example", clock=clock)
+    stream = ByHand(auth, content=iter([b"once"]))
+    store.set(secret(1))
+    auth.refresh()
+    assert (stream.answer(partner), partner.sends) == (401, 1)
