@@ -158,19 +158,11 @@ class Authenticator:
         if wait:
             self._blocking(self._cache.refresh(), "arefresh()")
             return
-        import _thread
-
-        _thread.start_new_thread(self._refresh_quietly, ())
+        self._cache.refresh_soon()
 
     async def arefresh(self) -> None:
         """Read the store now; like `refresh()`, for asyncio and trio."""
         await adrive(self._cache.refresh(), self._clock)
-
-    def _refresh_quietly(self) -> None:
-        try:
-            drive(self._cache.refresh(), self._clock)
-        except PartnerAuthError:
-            return  # the event SourceFailed has told
 
     def status(self) -> Status:
         """Return how things stand, without I/O."""

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from partner_auth._clock import Clock, moment
 from partner_auth._credentials import Credential, epoch
-from partner_auth._flight import Flight, Job, Steps, Wait, in_event_loop, launch
+from partner_auth._flight import Flight, Job, Steps, Wait, in_event_loop, launch, wait
 from partner_auth._origins import Origin
 from partner_auth._places import Lease, Place
 from partner_auth._policy import RefreshPolicy
@@ -151,6 +151,7 @@ class Cache:
         self._order = itertools.count(1)
         self._newest = 0  # the order of the newest read that landed, or revoked
         self._first = True  # the first read of a process
+        self._soon = False  # a thread is about to begin a read
         self._print: object = None
         self._next_print = -_FOREVER
         self._stale_told = True
@@ -245,6 +246,30 @@ class Cache:
                 if read.failure is not None:
                     raise read.failure.error()
                 return
+
+    def refresh_soon(self) -> None:
+        """Have a thread begin a read later than now, and forget rejections. Takes no lock: for signal handlers."""
+        if self._soon:  # one is about to: what it begins is later than now
+            return
+        import _thread  # threading.Thread takes a lock that the signal may have interrupted
+
+        self._soon = True
+        try:
+            _thread.start_new_thread(self._begin_later, ())
+        except RuntimeError:  # a thread limit: the next request reads
+            self._soon = False
+
+    def _begin_later(self) -> None:
+        self.forget_rejections()
+        asked = self.order()
+        while True:
+            self._soon = False
+            read = self.fresh_read()
+            if read is None or (read.proves and read.order > asked):
+                return
+            self._soon = True
+            wait(Wait(read, max(0.0, read.deadline - self.clock.monotonic())), self.clock)
+            self.give_up(read)
 
     # -- asked by looks, without the lock
 
@@ -655,7 +680,7 @@ class Cache:
     def after_fork(self) -> None:
         """Owe nothing to the parent's reads, keep what is held, and draw the jitter anew."""
         self.lock = threading.Lock()
-        self._read, self._orphans, self._first = None, 0, True
+        self._read, self._orphans, self._first, self._soon = None, 0, True, False
         for place in self.places.values():
             place.look = place.pause = None
             place.lease = None

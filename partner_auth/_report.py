@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import logging
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from partner_auth.exceptions import ConfigurationError
 
 _LEVELS: dict[type[Event], int] = {CredentialRotated: logging.INFO, SourceFailed: logging.WARNING}
 log = logging.getLogger("partner_auth")
+_telling: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("partner_auth_telling")
 
 
 class Reporter:
@@ -31,12 +33,16 @@ class Reporter:
         level = logging.WARNING if loud else _LEVELS.get(type(event), logging.DEBUG)
         if log.isEnabledFor(level):
             log.log(level, "%s", _line(event), extra={"partner_auth_event": event})
-        if self._on_event is None:
-            return
+        told = _telling.get(frozenset())
+        if self._on_event is None or id(self) in told:
+            return  # a callback that uses the object which it hears of is not told of that as well
+        before = _telling.set(told | {id(self)})
         try:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001  a callback's fault must not cost a request
             log.warning("on_event raised %s for %s", type(error).__name__, type(event).__name__)
+        finally:
+            _telling.reset(before)
 
     def warn(self, text: str) -> None:
         """Write a WARNING that is no event."""

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 RULE = ["tests/rule/test_details.py", "tests/rule/test_recovery_rule.py"]
-CACHE = ["tests/concurrency", *RULE, "tests/core"]
+CACHE = [*RULE, "tests/core", "tests/concurrency"]
 TESTS = {
     "_origins": [
         "tests/core/test_origins.py",

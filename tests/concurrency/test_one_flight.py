@@ -1,7 +1,9 @@
 """One read, and all who wait for it: threads, asyncio and trio, at once on one object."""
 
+import _thread
 import asyncio
 import ctypes
+import sys
 import threading
 import time
 
@@ -540,3 +542,30 @@ def test_a_thread_limit_does_not_use_up_the_32(store, monkeypatch):
             exact(store).token()
     assert signer_of(exact(store).token()) == OLD
     eventually(lambda: not readers())
+
+
+def test_a_storm_of_signals_is_no_storm_of_threads(store):
+    """`refresh(wait=False)` while the store hangs: one thread waits to ask again, not one a call."""
+    auth = exact(store)
+    auth.token()
+    quiet()
+    store.delay(FOREVER)
+    before = len(sys._current_frames())
+    for _ in range(200):
+        auth.refresh(wait=False)
+        time.sleep(0.0005)
+    assert len(sys._current_frames()) - before <= 3
+    store.set(NEW)
+    store.release()
+    eventually(lambda: signer_of(auth.token()) == NEW)
+
+
+def test_a_signal_at_a_thread_limit_raises_nothing(store, monkeypatch):
+    """A signal handler's `refresh(wait=False)` leaves it to the next request where no thread starts."""
+    monkeypatch.setattr(_thread, "start_new_thread", refused)
+    exact(store).refresh(wait=False)
+
+
+def refused(*_args):
+    """Stand for the start of a thread at a limit."""
+    raise RuntimeError("can't start new thread")

@@ -462,3 +462,16 @@ def test_five_try_in_a_look_of_the_first_second_and_the_others_wait():
                 flow.close()
             except ValueError:  # the flow waits in its thread, which is a daemon
                 continue
+
+
+def test_a_callback_that_sends_by_itself_is_not_told_of_its_own_requests():
+    """Else a refused request that it answers with a request would go on without end."""
+
+    def told(event):
+        if type(event).__name__ == "RequestRejected":
+            world.get("/told")
+
+    world = World(on_event=told).settle()
+    world.accepted = set()
+    assert world.get() == 401
+    assert len(world.sent) <= 8
