@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import logging
 import os
@@ -317,12 +318,22 @@ def step_clock(world: World) -> None:
 
 
 def cancel_threads(world: World) -> None:
-    """Kill one that is at work, wherever it is."""
+    """Kill one that is at work, wherever it is in our code or a client's."""
     victim = world.dice.choice([one for one in world.workers if one.name.startswith("kill")])
-    if victim.ident is not None:
+    if victim.ident is not None and not _holds_what_all_need(victim.ident):
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(victim.ident), ctypes.py_object(Killed)
         )
+
+
+def _holds_what_all_need(ident: int) -> bool:
+    """Whether a thread is in an import, or in an event that all share: a kill there loses its lock for good."""
+    frame = sys._current_frames().get(ident)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(("<frozen importlib", threading.__file__)):
+            return frame.f_code.co_name not in {"run", "_bootstrap", "_bootstrap_inner"}
+        frame = frame.f_back
+    return False
 
 
 def fork(world: World) -> None:
@@ -421,6 +432,8 @@ def soak(seconds: float, seed: int) -> tuple[World, dict[str, float]]:
         late = _memory()
         world.is_over.set()
         hang = _joined(world.workers)
+        if hang:
+            faulthandler.dump_traceback(all_threads=True)
         right = _right_again(world)
         world.partner.close()
         _wait_until(lambda: threading.active_count() <= threads)

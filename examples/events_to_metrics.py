@@ -25,10 +25,10 @@ logging.getLogger("partner_auth").setLevel(logging.INFO)
 
 with PartnerServer() as partner, requests.Session() as session:
     session.auth = PartnerAuth(partner.store, origins=partner.url, on_event=count)
-    for _ in range(100):
+    for count in range(200):
+        if count == 100:
+            partner.rotate()
         session.get(f"{partner.url}/portfolio")
-    partner.rotate()
-    session.get(f"{partner.url}/portfolio")
 
 for name, times in sorted(counts.items()):
     print(f"{name}: {times}")

@@ -590,9 +590,11 @@ class Cache:
             wall_until = min(signed.replace_at, held.expires_wall)
             if state is FRESH:
                 until, wall_until = min(until, held.fresh_until), min(wall_until, held.fresh_wall)
-            else:  # without a read too many hang
-                due = self._read.deadline if self._read else now + _LOOK_AGAIN
-                until = min(until, max(self._paused_until(state), due))
+            elif self._read is not None:
+                until = min(until, self._read.deadline)
+            else:  # in a pause, or too many reads hang
+                pause = self._paused_until(state)
+                until = min(until, pause if pause > now else now + _LOOK_AGAIN)
             if self._read is None and self.reader.has("fingerprint"):
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)

@@ -14,7 +14,9 @@ from partner_auth.exceptions import ConfigurationError
 
 _LEVELS: dict[type[Event], int] = {CredentialRotated: logging.INFO, SourceFailed: logging.WARNING}
 log = logging.getLogger("partner_auth")
-_telling: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("partner_auth_telling")
+_telling: contextvars.ContextVar[frozenset[tuple[int, type[Event]]]] = contextvars.ContextVar(
+    "partner_auth_telling"
+)
 
 
 class Reporter:
@@ -33,10 +35,10 @@ class Reporter:
         level = logging.WARNING if loud else _LEVELS.get(type(event), logging.DEBUG)
         if log.isEnabledFor(level):
             log.log(level, "%s", _line(event), extra={"partner_auth_event": event})
-        told = _telling.get(frozenset())
-        if self._on_event is None or id(self) in told:
-            return  # a callback that uses the object which it hears of is not told of that as well
-        before = _telling.set(told | {id(self)})
+        told, this = _telling.get(frozenset()), (id(self), type(event))
+        if self._on_event is None or this in told:
+            return  # a callback is not told of what it does itself on hearing of the like: it had no end
+        before = _telling.set(told | {this})
         try:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001  a callback's fault must not cost a request

@@ -17,9 +17,11 @@ from tests.concurrency.kit import (
     NEW,
     OLD,
     exact,
+    eventually,
     failure,
     in_threads,
     quiet,
+    readers,
     signer_of,
 )
 
@@ -128,6 +130,7 @@ def test_a_callback_told_of_stale_is_not_told_for_ever(store, clock, printed):
         told.clear()
         assert signer_of(auth.token()) == OLD
         assert len(told) <= 2
+        eventually(lambda: len(readers()) == store.reads - 1)
         clock.advance(1.1)
     assert store.reads == 5
 

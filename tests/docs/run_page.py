@@ -332,6 +332,7 @@ async def awaited(pending: Any) -> None:
 
 def main() -> None:
     """Make the world that the page asks for, and run the page in it."""
+    sys.setswitchinterval(0.5)  # a read is told of before another thread prints, as it mostly is
     page = Path(sys.argv[1])
     text = "".join(block.text for block in blocks_of(page) if block.language == "python")
     with contextlib.ExitStack() as stack:

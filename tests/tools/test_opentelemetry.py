@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from partner_auth import SourceRejected, SourceUnavailable
 from partner_auth.opentelemetry import Observer
 from partner_auth.testing import Clock, PartnerServer
+from tests.concurrency.kit import quiet
 
 SOURCE = "MemoryStore('acme')"
 
@@ -30,6 +30,7 @@ class Metrics:
 
     def points(self, name):
         """Return a metric's points: each one's attributes, and its value or its count."""
+        quiet()  # a read is told of after its waiters have woken
         data = self.reader.get_metrics_data()
         found = data.resource_metrics[0].scope_metrics[0].metrics if data else []
         return [
@@ -41,6 +42,7 @@ class Metrics:
 
     def units(self):
         """Return each metric's unit."""
+        quiet()
         (scope,) = self.reader.get_metrics_data().resource_metrics[0].scope_metrics
         return {metric.name: metric.unit for metric in scope.metrics}
 
@@ -132,9 +134,6 @@ def test_what_is_not_held_has_no_age(partner_server, metrics, auth):
     partner_server.store.fail(SourceRejected("gone", reason="deleted"))
     with pytest.raises(SourceRejected):
         auth.refresh()
-    until = time.monotonic() + 5  # the event follows the error that the waiter gets
-    while metrics.points("credential.age") and time.monotonic() < until:
-        time.sleep(0.01)
     assert metrics.points("credential.age") == []
 
 
@@ -250,7 +249,8 @@ def test_the_next_callback_is_called(partner_server, metrics):
     """`then=` takes each event, as `on_event` would."""
     seen = []
     partner_server.auth(on_event=Observer(metrics.provider, then=seen.append)).token()
-    assert [type(event).__name__ for event in seen] == ["CredentialFetched", "TokenSigned"]
+    quiet()
+    assert {type(event).__name__ for event in seen} == {"CredentialFetched", "TokenSigned"}
 
 
 def test_one_observer_serves_many(metrics):
