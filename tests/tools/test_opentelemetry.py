@@ -121,9 +121,11 @@ def test_the_age_grows_until_the_next_read(metrics):
         auth = server.auth(on_event=Observer(metrics.provider, clock=clock))
         assert metrics.points("credential.age") == []
         auth.token()
+        quiet()
         clock.advance(300)
         assert metrics.points("credential.age") == [({"partner_auth.source": SOURCE}, 300)]
         auth.refresh()
+        quiet()
         clock.advance(1)
         assert metrics.points("credential.age") == [({"partner_auth.source": SOURCE}, 1)]
 
