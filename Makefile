@@ -69,7 +69,7 @@ bench: $(VENV)/.installed-test ## measure: signing, import, memory, store reads
 		PYTHONSAFEPATH= $(BIN)/python -m "benchmarks.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
 
 matrix: $(VENV)/.installed-dev $(NODE_MODULES) ## run the suite on each of PYTHONS
-	$(BIN)/nox --session $(addprefix tests-,$(PYTHONS)) $(if $(ARGS),-- $(ARGS))
+	$(BIN)/nox --session $(addprefix tests-,$(PYTHONS)) -- -n $(strip $(JOBS)) --dist loadfile $(ARGS)
 
 niquests: $(VENV)/.installed-dev # its doors, in an environment of their own
 	$(BIN)/nox --session niquests

@@ -27,7 +27,7 @@ BASES = {
 def tests(session: nox.Session) -> None:
     """Run the suite; arguments after -- go to pytest."""
     session.install(f"{PROJECT}[all]", "--group", "test")
-    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile"]), env=SAFE)
+    session.run("pytest", *session.posargs, env=SAFE)
 
 
 @nox.session(python=PYTHONS[0])
