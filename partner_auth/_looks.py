@@ -15,7 +15,7 @@ from partner_auth._cache import Cache, Read
 from partner_auth._clock import moment
 from partner_auth._credentials import Credential
 from partner_auth._flight import Flight, Wait
-from partner_auth._places import TRIERS, VERDICT_WITHIN, Look, Member, Place
+from partner_auth._places import LEAST_PAUSE, TRIERS, VERDICT_WITHIN, Look, Member, Place
 from partner_auth._tokens import Signed
 from partner_auth.events import (
     ClockSkewLearned,
@@ -161,7 +161,7 @@ class Looks:
             if read is not None:
                 return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))
             with self.cache.lock:  # too many reads hang: what is known must do
-                self._gather(look)
+                self._gather(look, me.arrived)
 
     def _move(
         self, place: Place, look: Look, me: Member, signed: Signed, *, impatient: bool
@@ -174,41 +174,50 @@ class Looks:
             return (NOTHING if me.state == "refused" or me.arrived < look.proof else AGAIN), []
         if self.cache.held is None:
             return NOTHING, self._conclude(place, look, NOTHING)
-        ask = self._question(look)
-        if ask is not None:
-            return ask, []
+        if look.candidates is None:
+            ask = self._question(look.read_from)
+            if ask is not None:
+                return ask, []
+            self._gather(look, look.read_from)
         if not me.may_try:
             look.watched = True
             return WATCHED, []
-        left = look.trying_since + VERDICT_WITHIN - self.cache.clock.monotonic()
-        if me.state == "refused":
-            return (NOTHING if impatient or left <= 0 else Wait(look.news, left)), []
-        if impatient or left <= 0 or look.has_room():
-            me.state = "tries"
-            return Try(look.candidates or ()), []
-        return Wait(look.news, left), []
+        return self._part(look, me, impatient=impatient), []
 
-    def _question(self, look: Look) -> Ask | None:
-        """Return what the store is still to be asked; None once the candidates are known."""
+    def _part(self, look: Look, me: Member, *, impatient: bool) -> Move | Ask:
+        """Return whether this member waits for the others, tries, or has the store asked once more before."""
+        now = self.cache.clock.monotonic()
+        left = look.trying_since + VERDICT_WITHIN - now
+        if me.state == "refused":
+            return NOTHING if impatient or left <= 0 else Wait(look.news, left)
+        if not (impatient or left <= 0 or look.has_room()):
+            return Wait(look.news, left)
+        if me.arrived >= look.proof and now >= look.known_since + LEAST_PAUSE:
+            ask = self._question(me.arrived)
+            if ask is not None:
+                return ask
+            self._gather(look, me.arrived)
+        me.state = "tries"
+        return Try(look.candidates or ())
+
+    def _question(self, since: int) -> Ask | None:
+        """Return what the store is still to be asked about a 401 that arrived at `since`."""
         cache = self.cache
-        if look.candidates is None:
-            if cache.proven <= look.read_from:
-                return cache.fresh_read
-            if (
-                cache.failure is None
-                and cache.alternates_proven <= look.read_from
-                and cache.has_alternates
-            ):
-                return cache.alternates_read
-            self._gather(look)
+        if cache.proven <= since:
+            return cache.fresh_read
+        if cache.failure is None and cache.alternates_proven <= since and cache.has_alternates:
+            return cache.alternates_read
         return None
 
-    def _gather(self, look: Look) -> None:
+    def _gather(self, look: Look, since: int) -> None:
+        """Take what is known now as the answer to all 401s that arrived until `since`, or until it was read."""
         cache = self.cache
         current = (cache.held.credential,) if cache.held else ()
+        look.known_since = cache.clock.monotonic()
+        if look.candidates is None:
+            look.trying_since = look.known_since
         look.candidates = (*current, *cache.alternates)
-        look.proof = max(cache.proven, look.read_from + 1)
-        look.trying_since = cache.clock.monotonic()
+        look.proof = max(look.proof, cache.proven, since + 1)
 
     # -- tries
 

@@ -56,6 +56,7 @@ class Look:
 
     __slots__ = (
         "candidates",
+        "known_since",
         "members",
         "news",
         "proof",
@@ -74,7 +75,7 @@ class Look:
         self.quota = quota
         self.members: set[Member] = set()
         self.candidates: tuple[Credential, ...] | None = None
-        self.trying_since = 0.0
+        self.known_since = self.trying_since = 0.0
         self.refused = 0
         self.watched = False  # by a request that can't be sent again
         self.verdict = ""  # then: found, nothing, undecided

@@ -166,7 +166,7 @@ class Recovery:
             while True:
                 move = looks.next_move(place, look, me, signed, impatient=impatient)
                 if isinstance(move, Wait):
-                    impatient = yield from self._waited(move, look)
+                    impatient = yield from self._waited(move, impatient=impatient)
                 elif isinstance(move, Try):
                     outcome = yield from self._trial(look, me, move.candidates, offset)
                     if outcome is not None:
@@ -179,16 +179,14 @@ class Recovery:
                 else:
                     return move
 
-    def _waited(self, step: Wait, look: Look) -> Generator[Step, bool | Answer, bool]:
-        """Wait; return whether it was for the others' verdict, in vain."""
+    def _waited(self, step: Wait, *, impatient: bool) -> Generator[Step, bool | Answer, bool]:
+        """Wait; return whether a wait for the others' verdict has been in vain."""
         ended = yield step
-        if ended:
-            return False
-        if look.candidates is not None:
-            return True
-        if isinstance(step.flight, Read):
+        if not isinstance(step.flight, Read):
+            return not ended
+        if not ended:
             self._looks.cache.give_up(step.flight)
-        return False
+        return impatient
 
     def _trial(
         self, look: Look, me: Member, candidates: tuple[Credential, ...], offset: float

@@ -295,6 +295,45 @@ def test_who_is_woken_after_that_second_tries_at_once(world):
     assert [one.woken().wants for one in (sixth, extra)] == ["send old", "send old"]
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 4.0])
+def test_who_comes_while_a_try_is_slow_gets_what_the_store_holds_by_then(world, seconds):
+    """Store and partner have moved since the look's read, which says nothing about its 401."""
+    slow = Refused(world)
+    world.clock.advance(seconds)
+    world.store.current = "new"
+    late = Refused(world)
+    assert late.wants == "send new"
+    assert late.answered(200).wants == "back"
+    assert slow.answered(401).wants == "send new"
+    assert world.store.reads == 2
+
+
+def test_who_comes_while_a_try_is_slow_tries_alternates_of_the_store_by_then(around):
+    """The pending secret of that moment, not of the look's read."""
+    Refused(around)
+    around.clock.advance(0.5)
+    around.store.others = ["next"]
+    late = Refused(around).answered(401)
+    assert late.wants == "send next"
+    assert (around.store.reads, around.store.alternate_reads) == (2, 2)
+
+
+def test_who_comes_soon_after_a_read_does_without_one_of_its_own(world):
+    """No origin has the store read more than ten times a second."""
+    for _ in range(5):
+        Refused(world)
+        world.clock.advance(0.019)
+    assert world.store.reads == 1
+
+
+def test_who_waited_a_second_in_vain_asks_the_store_anew(world):
+    """Its 401 came after the look's read, and that is long ago by now."""
+    *_, sixth = [Refused(world) for _ in range(6)]
+    world.clock.advance(1.0)
+    world.store.current = "new"
+    assert sixth.in_vain().wants == "send new"
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_who_was_refused_waits_a_second_for_the_others_and_no_longer(world, seconds):
     """By the clock, or by the wait itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import httpx
 import pytest
@@ -424,44 +423,6 @@ def test_refresh_forgets_rejections():
     assert world.auth.status().state == "fresh"
     world.store.current, world.accepted = "new", {"new"}
     assert world.get() == 200
-
-
-def test_five_try_in_a_look_of_the_first_second_and_the_others_wait():
-    """Rule 5: five in each look that begins within the first second, one in each after that."""
-    for later, tries in ((0.0, 5), (2.0, 1)):
-        world = World(Store("old")).settle()
-        flows = [world.auth.sync_auth_flow(httpx.Request("GET", f"{ORIGIN}/{k}")) for k in range(9)]
-        requests = [next(flow) for flow in flows]
-        if later:
-            world.accepted = set()
-            world.get()
-            world.clock.advance(later)
-        barrier, outcomes = threading.Barrier(9), []
-
-        def run(flow, request, barrier=barrier, outcomes=outcomes):
-            barrier.wait()
-            try:
-                flow.send(httpx.Response(401, request=request))
-            except StopIteration:
-                outcomes.append("back")
-            else:
-                outcomes.append("tries")
-
-        threads = [
-            threading.Thread(target=run, args=pair, daemon=True)
-            for pair in zip(flows, requests, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        until = time.monotonic() + 0.7
-        for thread in threads:
-            thread.join(max(0, until - time.monotonic()))
-        assert outcomes.count("tries") == tries
-        for flow in flows:
-            try:
-                flow.close()
-            except ValueError:  # the flow waits in its thread, which is a daemon
-                continue
 
 
 def test_a_callback_that_sends_by_itself_is_not_told_of_its_own_requests():
