@@ -103,7 +103,7 @@ class Credential:
 
     Args:
         client_id: goes into the claim `clientId`.
-        secret_key: str or bytes, wrapped into a `Secret`. A PEM for RS*, PS*, ES* and EdDSA.
+        secret_key: str or bytes, wrapped into a `Secret`. A PEM for RS, PS, ES and EdDSA.
         version: the store's name for this version; shown in events and `status()`. Never derive it
             from the secret.
         key_id: the token's header `kid`; wins over `PartnerAuth(key_id=)`.

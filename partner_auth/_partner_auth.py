@@ -49,7 +49,7 @@ class PartnerAuth(RequestsFamily, HttpxFamily, _Posing):
             origin of `PARTNER_BASE_URL` when `source` is None too, else every https origin that the
             client is sent to.
         lifetime: of a token, seconds or `timedelta`, 1 second to 366 days.
-        algorithm: HS256, HS384, HS512, or with the `crypto` extra RS*, PS*, ES* and EdDSA.
+        algorithm: HS256, HS384, HS512, or with the `crypto` extra one of RS, PS, ES and EdDSA.
         claims: further claims: a mapping, or a callable of the `Credential` that runs once a token.
         key_id: the token's `kid`, unless the credential brings its own.
         rejects: the status codes that mean "token refused".

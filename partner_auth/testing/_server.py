@@ -33,7 +33,7 @@ class PartnerServer(Answers, Issuer, Journal):
     believe. All its switches may be used from any thread, while requests are under way.
 
     Args:
-        secret: the first secret; None: a random one. For RS*, PS*, ES* and EdDSA it is the private
+        secret: the first secret; None: a random one. For RS, PS, ES and EdDSA it is the private
             key as a PEM.
         client_id: the claim `clientId` that is wanted.
         algorithms: those accepted; `auth` signs with the first.
