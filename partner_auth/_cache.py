@@ -174,7 +174,7 @@ class Cache:
             known = self.places.get(origin)
             if known is None:
                 if len(self.places) >= MOST_PLACES:
-                    del self.places[next(iter(self.places))]
+                    self.places.pop(next(iter(self.places))).lease = None
                 known = self.places[origin] = Place(origin, named=named)
             return known
 
@@ -599,7 +599,9 @@ class Cache:
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)
             if self.held is held and self._wanted(place, held) == wanted:
-                place.signed, place.lease = signed, lease
+                place.signed = signed
+                # a door may still know one that was dropped, and no revocation would reach that
+                place.lease = lease if self.places.get(place.origin) is place else None
         if fresh is not None:  # now that it is there for a callback that wants one
             self._tell_signed(fresh, place)
         return lease

@@ -2,13 +2,16 @@
 
 import gc
 import itertools
+import warnings
 
+import httpx
 import pytest
 
 from partner_auth import (
     ConfigurationError,
     Credential,
     CredentialInvalid,
+    PartnerAuthWarning,
     SourceRejected,
     SourceUnavailable,
 )
@@ -355,3 +358,19 @@ def test_a_callback_told_of_a_failure_learns_the_reason(store, clock):
     failure(auth.token)
     quiet()
     assert [str(error) for error in seen] == ["the store is down"]
+
+
+def test_a_revocation_reaches_an_origin_that_was_forgotten(store):
+    """Of the 1,024 that are remembered the eldest goes; a client may still know it."""
+    auth = exact(store)
+    eldest = httpx.Request("GET", "https://eldest.example/")
+    next(auth.sync_auth_flow(eldest))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartnerAuthWarning)  # more than one origin is signed
+        for count in range(1024):
+            auth.token(f"https://{count}.example/")
+    again = httpx.Request("GET", "https://eldest.example/")
+    assert "Authorization" in next(auth.sync_auth_flow(again)).headers
+    store.fail(GONE)
+    failure(auth.refresh)
+    assert isinstance(failure(next, auth.sync_auth_flow(eldest)), SourceRejected)
