@@ -107,9 +107,7 @@ class Read(Job):
         self.order = order
         self.counted = False  # among those that hang
         self.deadline, self.deadline_wall = began + timeout, wall + timeout
-        self.proves = (
-            True  # that nothing is new, if it brings nothing new: past any cache in between
-        )
+        self.proves = True  # that nothing is new, if it brings nothing new: past any cache between
         self.failure: Failure | None = None
 
     def is_overdue(self, now: float, wall: float) -> bool:
@@ -134,19 +132,14 @@ class Cache:
         self.places: dict[Origin | None, Place] = {}
         self.held: Held | None = None
         self.alternates: tuple[Credential, ...] = ()  # of what is held, as last read
-        self.proven = self.alternates_proven = (
-            0  # the order of the last read that proves "nothing new"
-        )
+        self.proven = self.alternates_proven = 0  # the last read that proves "nothing new"
         self.failure: Failure | None = None
         self.last_signed: Signed | None = None
         self._read: Read | None = None
         self._orphans = 0
         self._failures = 0
         self._failed_at = 0.0
-        self._pauses = (
-            0.0,
-            0.0,
-        )  # after the last failure: while something is held, while nothing is
+        self._pauses = (0.0, 0.0)  # after a failure: while something is held, while nothing is
         self._generation = 0
         self._order = itertools.count(1)
         self._newest = 0  # the order of the newest read that landed, or revoked
@@ -188,9 +181,7 @@ class Cache:
             CredentialError, ConfigurationError: nothing is held, and the read failed.
         """
         patience = _FOREVER if patient else -_FOREVER
-        failed: Failure | None = (
-            None  # of the read that was waited for: all who waited fail with it
-        )
+        failed: Failure | None = None  # as all fail who waited for the same read
         while True:
             self.check_fingerprint()
             now, wall = self.clock.monotonic(), self.clock.now()

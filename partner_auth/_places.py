@@ -132,9 +132,7 @@ class Place:
         self.lease: Lease | None = None
         self.signed: Signed | None = None
         self.alternate: Credential | None = None  # in use here in place of the store's current one
-        self.probe: tuple[Credential, float] | None = (
-            None  # what the next request signs with, unproven
-        )
+        self.probe: tuple[Credential, float] | None = None  # the next request's, unproven
         self.offset = 0.0
         self.rejected_since: float | None = None
         self.rejected_wall: float | None = None
