@@ -116,4 +116,4 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.pip
 $(NODE_MODULES): tests/interop/package.json
 	@if command -v npm >/dev/null; then \
 		npm install --prefix tests/interop --no-package-lock --no-audit --no-fund --loglevel=error; \
-	else echo "make: no npm, so Node's jsonwebtoken can't be installed" >&2; fi || test "$$CI" != true
+	else echo "make: no npm, so the libraries of Node can't be installed" >&2; fi || test "$$CI" != true
