@@ -132,7 +132,8 @@ class Cache:
         self.places: dict[Origin | None, Place] = {}
         self.held: Held | None = None
         self.alternates: tuple[Credential, ...] = ()  # of what is held, as last read
-        self.proven = self.alternates_proven = 0  # the last read that proves "nothing new"
+        self._proof: Read | None = None  # the last read that proves "nothing new"
+        self._alternates_proof: Read | None = None
         self.failure: Failure | None = None
         self.last_signed: Signed | None = None
         self._read: Read | None = None
@@ -158,6 +159,16 @@ class Cache:
     def order(self) -> int:
         """Return a number greater than all before: clocks are too coarse to tell what came first."""
         return next(self._order)
+
+    @property
+    def proven(self) -> int:
+        """The order of the last read that proves that nothing is new."""
+        return self._proof.order if self._proof is not None else 0
+
+    @property
+    def alternates_proven(self) -> int:
+        """The order of the last read of what is known as its alternates."""
+        return self._alternates_proof.order if self._alternates_proof is not None else 0
 
     # -- asked by requests
 
@@ -228,7 +239,7 @@ class Cache:
         if self._is_reading():
             raise _own_source(self.name)
         while True:
-            read = self.fresh_read()
+            read = self.fresh_read(asked)
             if read is None:
                 raise (self.failure or _overdue(self.name)).error()
             yield Wait(read, max(0.0, read.deadline - self.clock.monotonic()))
@@ -255,7 +266,7 @@ class Cache:
         asked = self.order()
         while True:
             self._soon = False
-            read = self.fresh_read()
+            read = self.fresh_read(asked)
             if read is None or (read.proves and read.order > asked):
                 return
             self._soon = True
@@ -264,13 +275,16 @@ class Cache:
 
     # -- asked by looks, without the lock
 
-    def fresh_read(self) -> Read | None:
-        """Return the read under way, or start one past any cache in between; None when none can be waited for."""
-        return self._join("fetch_fresh")
+    def fresh_read(self, since: int) -> Read | None:
+        """Return the read to wait for, which goes past any cache in between; None when none can be waited for.
 
-    def alternates_read(self) -> Read | None:
-        """Return the read under way, or start one of the alternates; None when none can be waited for."""
-        return self._join("alternates")
+        It is the one under way, one that has ended but began after `since`, or one that begins now.
+        """
+        return self._join("fetch_fresh", since)
+
+    def alternates_read(self, since: int) -> Read | None:
+        """Return the read of the alternates to wait for, like `fresh_read`."""
+        return self._join("alternates", since)
 
     def give_up(self, read: Read) -> None:
         """Give up a read whose waiter's time was up, if it is still under way and overdue."""
@@ -348,7 +362,7 @@ class Cache:
         if not same:
             self._generation += 1
             self.alternates = ()
-            self.alternates_proven = 0
+            self._alternates_proof = None
         for place in self.places.values():
             place.lease = None
             if not same:
@@ -419,15 +433,15 @@ class Cache:
         read.failure = _overdue(self.name)
         now = self.clock.monotonic()
         if read.question == "alternates":
-            self.alternates_proven = read.order
+            self._alternates_proof = read
         else:
             self._fail(read.failure, now, self.clock.now())
             self._prove(read)
         return [read]
 
     def _prove(self, read: Read) -> None:
-        if read.proves:
-            self.proven = max(self.proven, read.order)
+        if read.proves and read.order > self.proven:
+            self._proof = read
 
     # -- without the lock
 
@@ -441,16 +455,19 @@ class Cache:
             return _own_source(self.name)
         return (failure or _overdue(self.name)).error()
 
-    def _join(self, question: str) -> Read | None:
+    def _join(self, question: str, since: int) -> Read | None:
         if self._is_reading():  # its own end is what it would wait for
             return None
         now, wall = self.clock.monotonic(), self.clock.now()
         starts = None
         with self.lock:
             ended = self._give_up_overdue(now, wall)
-            if self._read is None and self._orphans < MOST_ORPHANS:
-                starts = self._begin(question, now, wall)
+            proof = self._alternates_proof if question == "alternates" else self._proof
             read = self._read
+            if proof is not None and proof.order > since:  # it has ended since this was wanted
+                read = proof
+            elif read is None and self._orphans < MOST_ORPHANS:
+                read = starts = self._begin(question, now, wall)
         self._end(ended)
         if starts is not None:
             self._launch(starts, waited=True)
@@ -525,7 +542,7 @@ class Cache:
             self._prove(read)
         else:
             self.alternates = self._others(outcome)
-            self.alternates_proven = read.order
+            self._alternates_proof = read
         return []
 
     def _others(self, found: tuple[Credential, ...]) -> tuple[Credential, ...]:
@@ -676,6 +693,7 @@ class Cache:
         """Owe nothing to the parent's reads, keep what is held, and draw the jitter anew."""
         self.lock = threading.Lock()
         self._read, self._orphans, self._first, self._soon = None, 0, True, False
+        self._proof = self._alternates_proof = None
         for place in self.places.values():
             place.look = place.pause = None
             place.lease = None

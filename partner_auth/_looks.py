@@ -204,9 +204,9 @@ class Looks:
         """Return what the store is still to be asked about a 401 that arrived at `since`."""
         cache = self.cache
         if cache.proven <= since:
-            return cache.fresh_read
+            return lambda: cache.fresh_read(since)
         if cache.failure is None and cache.alternates_proven <= since and cache.has_alternates:
-            return cache.alternates_read
+            return lambda: cache.alternates_read(since)
         return None
 
     def _gather(self, look: Look, since: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from email.utils import formatdate
@@ -12,6 +13,7 @@ import pytest
 
 from partner_auth import SourceRejected, SourceUnavailable
 from partner_auth._recovery import Answer
+from partner_auth.testing import Clock
 from tests.rule.by_hand import ELSEWHERE, HERE, Refused, place, sign
 from tests.rule.rule_world import ORIGIN, Store, World, credential
 
@@ -418,6 +420,36 @@ def test_a_newcomer_is_told_no_verdict_that_is_older_than_its_401(world):
     assert late.wants == "send old"
     assert sixth.woken().wants == "send old"
     assert world.store.reads == 2
+
+
+def test_a_read_that_ends_while_another_request_is_about_to_ask_answers_that_too():
+    """Between its decision and its read; else a busy machine would read once for each thread."""
+    gate = threading.Event()
+
+    class Gated(Store):
+        def fetch(self):
+            answer = super().fetch()
+            assert self.reads == 1 or gate.wait(5)
+            return answer
+
+    class Late(Clock):
+        """Lets the read land at the last moment."""
+
+        first = None
+
+        def monotonic(self):
+            if self.first is not None and sys._getframe(1).f_code.co_name == "_join":
+                gate.set()
+                eventually(lambda: self.first.is_woken)
+            return super().monotonic()
+
+    world = World(Gated(), clock=Late())
+    sign(world)
+    first = Refused(world, reads=False)
+    assert first.is_reading
+    world.auth._clock.first = first
+    second = Refused(world)
+    assert (world.store.reads, second.wants) == (2, "send old")
 
 
 # -- pauses
