@@ -290,7 +290,13 @@ class _Withheld:
         return expected <= MOST_READ and time.monotonic() < until
 
     def read(self) -> None:
-        """Read the bounded part; close what has ended."""
+        """Read the bounded part; close what has ended. Over HTTP/2 read nothing.
+
+        There a time-out breaks the connection for all that share it, a thread that waits for one
+        stream keeps the others from theirs, and an unread body holds up none.
+        """
+        if self._response.http_version == "HTTP/2":
+            return
         until = time.monotonic() + READ_WITHIN
         extensions = self._response.request.extensions
         usual = extensions.get("timeout")

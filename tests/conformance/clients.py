@@ -110,6 +110,7 @@ class Httpx:
         one_connection: bool = False,
         on_answer: Callable[[Any], None] | None = None,
         spy: bool = False,
+        http2: bool = False,
     ) -> None:
         self.library = library
         self.is_async = backend is not None
@@ -119,7 +120,7 @@ class Httpx:
         if backend is not None:
             self._portal = self._exits.enter_context(start_blocking_portal(backend))
         options: dict[str, Any] = {"auth": auth, "timeout": TIMEOUT, "follow_redirects": redirects}
-        options["headers"] = headers
+        options |= {"headers": headers, "http2": http2}
         if spy:
             self.spy = options["transport"] = _spy_transport(library, is_async=self.is_async)
         if max_redirects is not None:
