@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -16,11 +15,6 @@ PROJECT = os.environ.get("WHEEL") or "."  # a built wheel; never the checkout it
 SAFE = {"PYTHONSAFEPATH": "1"}
 PYTHONS = ["3.11", "3.12", "3.13"]
 CONFORMANCE = ["anyio>=4.10", "cryptography>=43", "pytest>=9", "trio>=0.32"]
-BASES = {
-    "requests": "requests.auth.AuthBase",
-    "httpx": "httpx.Auth",
-    "httpx2": "httpx2.Auth",
-}
 
 
 @nox.session(python=PYTHONS)
@@ -49,24 +43,11 @@ def niquests(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
-@nox.parametrize("client", list(BASES))
-def alone(session: nox.Session, client: str) -> None:
-    """Install one client alone: the object is that client's own, at run time and for mypy."""
-    session.install(f"{PROJECT}[{client}]", "mypy", "types-requests")
-    base = BASES[client]
-    check = (
-        f"import {base.partition('.')[0]}, {base.rpartition('.')[0]};"
-        "from partner_auth import PartnerAuth;"
-        f"assert isinstance(PartnerAuth('env://'), {base});"
-        f"import partner_auth.{client} as door;"
-        f"assert issubclass(door.PartnerAuth, {base})"
-    )
-    session.run("python", "-c", check, env=SAFE)
-    # As a user's own file, away from the checkout and its settings.
-    name = f"with_{client}.py"
-    shutil.copy(f"tests/typing/{name}", session.create_tmp())
-    session.chdir(session.create_tmp())
-    session.run("mypy", "--strict", "--config-file=", name)
+def packaging(session: nox.Session) -> None:
+    """Install the wheel with each extra alone: what it brings, what it says is missing, types."""
+    session.install(PROJECT, "--group", "typing", "hatchling>=1.27", "pytest>=9", "pytest-xdist>=3.8")
+    apart = ["-n", "2", "--dist", "loadgroup", *session.posargs]
+    session.run("pytest", "tests/packaging/each_extra_alone.py", *apart, env=SAFE)
 
 
 def _requirements() -> list[str]:
