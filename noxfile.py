@@ -45,7 +45,9 @@ def niquests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def packaging(session: nox.Session) -> None:
     """Install the wheel with each extra alone: what it brings, what it says is missing, types."""
-    session.install(PROJECT, "--group", "typing", "hatchling>=1.27", "pytest>=9", "pytest-xdist>=3.8")
+    session.install(
+        PROJECT, "--group", "typing", "hatchling>=1.27", "pytest>=9", "pytest-xdist>=3.8"
+    )
     apart = ["-n", "2", "--dist", "loadgroup", *session.posargs]
     session.run("pytest", "tests/packaging/each_extra_alone.py", *apart, env=SAFE)
 

@@ -10,6 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+__all__ = [
+    "ClockSkewLearned",
+    "CredentialFetched",
+    "CredentialRotated",
+    "Event",
+    "RequestRejected",
+    "RequestResent",
+    "ServedStale",
+    "SourceFailed",
+    "TokenSigned",
+]
+
 
 @dataclass(frozen=True)
 class Event:

@@ -13,6 +13,19 @@ import sys
 import warnings
 from typing import Any, Literal, Self
 
+__all__ = [
+    "ConfigurationError",
+    "CredentialError",
+    "CredentialInvalid",
+    "InsecureTransport",
+    "PartnerAuthError",
+    "PartnerAuthWarning",
+    "Rejection",
+    "SourceRejected",
+    "SourceUnavailable",
+    "Unavailability",
+]
+
 _HERE = os.path.join(os.path.dirname(__file__), "")
 
 Unavailability = Literal["unreachable", "throttled", "sealed", "identity", "malformed", "timeout"]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from partner_auth.testing import PartnerServer
 
+__all__ = ["partner_server"]
+
 
 @pytest.fixture
 def partner_server() -> Iterator[PartnerServer]:

@@ -1,8 +1,10 @@
-"""The wheel, its metadata, and what an import of it costs."""
+"""The wheel and the sdist, their metadata, what is public, and what an import costs."""
 
 from __future__ import annotations
 
+import ast
 import email
+import importlib
 import importlib.metadata
 import inspect
 import json
@@ -10,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -26,6 +29,16 @@ MODULES = sorted(
     for file in PACKAGE.rglob("*.py")
     if file.name not in ("__main__.py", "niquests.py")  # nox -s niquests imports the other one
 )
+PUBLIC = [
+    module
+    for module in [*MODULES, "partner_auth.niquests"]
+    if not any(part.startswith("_") for part in module.split("."))
+]
+# What only the package's own files use, in a module that is public.
+OWN = {
+    "partner_auth.exceptions": {"Failure", "raised_by_client", "warn"},
+    "partner_auth.niquests": {"AsyncHook"},
+}
 # Outside libraries of which none comes along unless it is asked for.
 LIBRARIES = [*CLIENTS, "aiohttp", "anyio", "boto3", "botocore", "cryptography", "hvac", "jwt"]
 LIBRARIES += ["niquests", "opentelemetry", "pytest", "rich", "trio", "urllib3"]
@@ -33,13 +46,21 @@ LIBRARIES += ["niquests", "opentelemetry", "pytest", "rich", "trio", "urllib3"]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build the wheel from the checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "-d", folder]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (file,) = folder.glob("*.whl")
+    """Open the wheel that is under test, or build it from the checkout."""
+    given = os.environ.get("WHEEL")
+    file = ROOT / given if given else built(ROOT, tmp_path_factory.mktemp("wheel"), "wheel")
     with zipfile.ZipFile(file) as archive:
         yield archive
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """Build the sdist from the checkout and unpack it."""
+    folder = tmp_path_factory.mktemp("sdist")
+    file = built(ROOT, folder, "sdist")
+    with tarfile.open(file) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / file.name.removesuffix(".tar.gz")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +74,41 @@ def metadata(wheel):
 def project():
     """Read the `project` table of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def built(source: Path, folder: Path, target: str) -> Path:
+    """Build a wheel or an sdist."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", target, "-d", folder]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (file,) = folder.iterdir()
+    return file
+
+
+def contents(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """Return a wheel's files, but for the two that tell which hatchling built it."""
+    names = [name for name in archive.namelist() if not name.endswith(("/WHEEL", "/RECORD"))]
+    return {name: archive.read(name) for name in names}
+
+
+def files_of(folder: Path, command: list[str]) -> set[str]:
+    """Return what git says of the files in a folder."""
+    done = subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines())
+
+
+def body(module: str) -> list[ast.stmt]:
+    """Return a module's statements, unread by Python: niquests may be missing."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def listed(module: str) -> list[str]:
+    """Return a module's `__all__`, [] where there is none."""
+    for statement in body(module):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            return ast.literal_eval(statement.value)
+    return []
 
 
 def after(statement: str) -> dict[str, list[str]]:
@@ -82,6 +138,23 @@ def test_all_names_what_is_public():
     }
     assert seen <= set(partner_auth.__all__) == set(dir(partner_auth))
     assert [name for name in partner_auth.__all__ if not hasattr(partner_auth, name)] == []
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_all_of_a_public_module_names_what_it_defines(module):
+    """Each class and function without an underscore is in `__all__`, or known as our own."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    defined = {thing.name for thing in body(module) if isinstance(thing, kinds)}
+    public = {name for name in defined if not name.startswith("_")}
+    assert public - set(listed(module)) == OWN.get(module, set())
+    assert listed(module) == sorted(set(listed(module)))
+
+
+@pytest.mark.parametrize("module", [name for name in PUBLIC if name != "partner_auth.niquests"])
+def test_all_of_a_public_module_can_be_imported(module):
+    """There are some names in it, and each is there, those too that come only when asked for."""
+    imported = importlib.import_module(module)
+    assert [name for name in listed(module) if hasattr(imported, name)] == listed(module) != []
 
 
 def test_every_public_name_has_a_docstring():
@@ -153,6 +226,27 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     package = ROOT / "partner_auth"
     files = {file for file in package.rglob("*.*") if "__pycache__" not in file.parts}
     assert {file.relative_to(ROOT).as_posix() for file in files} <= set(wheel.namelist())
+
+
+def test_the_sdist_holds_all_that_the_project_is(sdist):
+    """Whoever packages it elsewhere finds tests, docs and tools; nothing that git ignores is in it."""
+    held = {file.relative_to(sdist).as_posix() for file in sdist.rglob("*") if file.is_file()}
+    tracked = files_of(ROOT, ["ls-files"]) - files_of(ROOT, ["ls-files", "--deleted"])
+    others = files_of(ROOT, ["ls-files", "--others", "--exclude-standard"])
+    assert tracked - held == set()
+    assert held - tracked - others == {"PKG-INFO"}
+
+
+def test_the_sdist_builds_the_same_wheel(sdist, wheel, tmp_path):
+    """What a build from source installs is, byte for byte, what the wheel installs."""
+    with zipfile.ZipFile(built(sdist, tmp_path, "wheel")) as other:
+        assert contents(other) == contents(wheel)
+
+
+def test_the_tested_package_is_the_wheel_s_where_one_is_given():
+    """With `WHEEL=` the checkout is out of the way, however pytest was called."""
+    given = os.environ.get("WHEEL")
+    assert not given or PACKAGE != ROOT / "partner_auth"
 
 
 def test_the_wheel_carries_the_licence(wheel, metadata):
