@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anthropic
 import hishel
 import hishel.httpx
 import hishel.httpx2
@@ -301,15 +302,27 @@ def test_an_instrumented_asynchronous_client_is_mended(partner, spans):
     assert spans.get_finished_spans()
 
 
-MODELS = {"object": "list", "data": [{"id": "m", "object": "model", "created": 0, "owned_by": "x"}]}
+# OpenAI's and Anthropic's list of models: each takes what it knows of it.
+MODEL = {"id": "m", "object": "model", "created": 0, "owned_by": "x", "type": "model"}
+MODEL |= {"display_name": "M", "created_at": "2026-01-01T00:00:00Z"}
+MODELS = {"object": "list", "data": [MODEL], "has_more": False, "first_id": "m", "last_id": "m"}
+SDKS = pytest.mark.parametrize(
+    "kinds,path",
+    [
+        ((openai.OpenAI, openai.AsyncOpenAI), "/models"),
+        ((anthropic.Anthropic, anthropic.AsyncAnthropic), "/v1/models"),
+    ],
+    ids=["openai", "anthropic"],
+)
 
 
-def test_an_sdk_that_takes_a_client_is_mended(partner):
-    """openai's: its own key is replaced, and a rotation in between goes unnoticed."""
-    partner.answer("/models", MODELS)
+@SDKS
+def test_an_sdk_that_takes_a_client_is_mended(partner, kinds, path):
+    """Its own key is replaced, or stands beside, and a rotation in between goes unnoticed."""
+    partner.answer(path, MODELS)
     with (
         httpx2.Client(auth=partner.auth()) as client,
-        openai.OpenAI(api_key="unused", base_url=partner.url, http_client=client) as sdk,
+        kinds[0](api_key="unused", base_url=partner.url, http_client=client) as sdk,
     ):
         assert [model.id for model in sdk.models.list()] == ["m"]
         partner.rotate()
@@ -317,14 +330,15 @@ def test_an_sdk_that_takes_a_client_is_mended(partner):
     assert statuses(partner) == [200, 401, 200]
 
 
-def test_an_sdk_that_takes_an_asynchronous_client_is_mended(partner):
+@SDKS
+def test_an_sdk_that_takes_an_asynchronous_client_is_mended(partner, kinds, path):
     """The same on an event loop."""
-    partner.answer("/models", MODELS)
+    partner.answer(path, MODELS)
 
     async def main():
         async with (
             httpx2.AsyncClient(auth=partner.auth()) as client,
-            openai.AsyncOpenAI(api_key="x", base_url=partner.url, http_client=client) as sdk,
+            kinds[1](api_key="unused", base_url=partner.url, http_client=client) as sdk,
         ):
             await sdk.models.list()
             partner.rotate()
