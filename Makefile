@@ -26,7 +26,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix niquests packaging wheel clean
+.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix niquests packaging wheel dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -80,6 +80,11 @@ packaging: $(VENV)/.installed-dev # the wheel with each extra alone, in an envir
 wheel: $(VENV)/.pip ## build dist/*.whl
 	rm -rf dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
+
+dist: $(VENV)/.pip # build dist/*.whl and dist/*.tar.gz, as a release does
+	rm -rf dist
+	$(PIP) install 'hatchling>=1.27'
+	$(BIN)/python -m hatchling build -d dist
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .nox dist build site tests/interop/node_modules .mypy_cache .pytest_cache .ruff_cache \
