@@ -69,13 +69,16 @@ def _pass(response: Any, **_kwargs: Any) -> Any:
 class RequestsFamily(Door):
     """The methods that requests and niquests call."""
 
-    def __call__(self, request: Any) -> Any:
+    def __call__(self, request: Any, *handler: Any) -> Any:
         """Sign a prepared request and see to its answer.
 
         Raises:
             CredentialError: no credential can be had; it is the client's own error too.
             InsecureTransport: the request goes over plain http; likewise.
+            ConfigurationError: the client is none that this object is for.
         """
+        if handler:
+            raise no_middleware(request)
         place: Place | None
         prefix, place = self._latest
         try:
@@ -379,6 +382,15 @@ def _no_client_of_ours(request: Any) -> ConfigurationError:
         f"a {kind} can't be signed here: this client took PartnerAuth for a plain function, so no "
         "401 would be mended; use the PartnerAuth of partner_auth's module for it "
         "(partner_auth.requests, .httpx, .httpx2)"
+    )
+
+
+def no_middleware(request: Any) -> ConfigurationError:
+    """Return the error for a client that hands over a handler too, as aiohttp does."""
+    client = type(request).__module__.partition(".")[0]
+    return ConfigurationError(
+        f"{client} took this PartnerAuth for its middleware: the one for aiohttp is "
+        "partner_auth.aiohttp.PartnerAuth, and it wants origins=…"
     )
 
 

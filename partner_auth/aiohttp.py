@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import (
@@ -53,13 +54,25 @@ class PartnerAuth(Door):
                     "so it must know where tokens may go: name origins=…"
                 )
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    def __call__(
+        self, request: ClientRequest, handler: ClientHandlerType | None = None
+    ) -> Awaitable[ClientResponse]:
         """Sign a request, send it, and see to its answer.
 
         Raises:
             CredentialError: no credential can be had; it is aiohttp's own error too.
             InsecureTransport: the request or the hop goes over plain http; likewise.
+            ConfigurationError: another client took it for an auth of its own.
         """
+        if handler is None:
+            client = type(request).__module__.partition(".")[0]
+            raise ConfigurationError(
+                f"{client} took the middleware for aiohttp for an auth of its own: use "
+                "partner_auth.PartnerAuth"
+            )
+        return self._answered(request, handler)
+
+    async def _answered(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         url = request.url
         key = url.scheme, url.raw_host, url.port
         place = self._known.get(key) or self._place_for(

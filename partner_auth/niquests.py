@@ -23,6 +23,7 @@ from partner_auth._requests_family import (
     Hook,
     RequestsFamily,
     can_be_resent,
+    no_middleware,
     notes_position,
     resend_of,
 )
@@ -60,13 +61,16 @@ class AsyncPartnerAuth(RequestsFamily, AsyncAuthBase):
     The arguments are those of `partner_auth.PartnerAuth`.
     """
 
-    async def __call__(self, request: Any) -> Any:
+    async def __call__(self, request: Any, *handler: Any) -> Any:
         """Sign a prepared request and see to its answer.
 
         Raises:
             CredentialError: no credential can be had; it is the client's own error too.
             InsecureTransport: the request goes over plain http; likewise.
+            ConfigurationError: the client is none that this object is for.
         """
+        if handler:
+            raise no_middleware(request)
         place = self._place_asked(request)
         if place is None:
             return request

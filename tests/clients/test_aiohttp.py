@@ -8,7 +8,10 @@ import pickle
 import time
 
 import aiohttp
+import httpx
+import httpx2
 import pytest
+import requests
 from aiohttp import web
 
 from partner_auth import (
@@ -93,6 +96,28 @@ def test_origins_must_be_named(source):
     """The middleware can't tell a hop from a request; nothing is signed by chance."""
     with pytest.raises(ConfigurationError, match="name origins"):
         PartnerAuth(source)
+
+
+def test_a_client_s_general_object_is_no_middleware(partner):
+    """It says which one is, where a TypeError would tell of arguments alone; nothing is sent."""
+
+    async def main():
+        async with aiohttp.ClientSession(middlewares=(partner.auth(),)) as session:
+            await session.get(f"{partner.url}/portfolio")
+
+    with pytest.raises(ConfigurationError, match=r"partner_auth\.aiohttp\.PartnerAuth.*origins"):
+        asyncio.run(main())
+    assert partner.requests == []
+
+
+@pytest.mark.parametrize(
+    "get", [requests.get, httpx.get, httpx2.get], ids=["requests", "httpx", "httpx2"]
+)
+def test_the_middleware_is_no_auth_of_another_client(partner, auth, get):
+    """The clients take anything that can be called for a function that signs."""
+    with pytest.raises(ConfigurationError, match=r"use partner_auth\.PartnerAuth"):
+        get(f"{partner.url}/portfolio", auth=auth, timeout=5)
+    assert partner.requests == []
 
 
 def test_the_variable_names_the_origin(monkeypatch, partner, connect):
