@@ -14,7 +14,7 @@ PROJECT = os.environ.get("WHEEL") or "."  # a built wheel; never the checkout it
 # The interpreter would look into the current folder first, and find the checkout.
 SAFE = {"PYTHONSAFEPATH": "1"}
 PYTHONS = ["3.11", "3.12", "3.13"]
-CONFORMANCE = ["anyio>=4.10", "cryptography>=43", "pytest>=9", "trio>=0.32"]
+CONFORMANCE = ["anyio>=4.10", "cryptography>=43", "h2>=4.1", "pytest>=9", "trio>=0.32"]
 
 
 @nox.session(python=PYTHONS)
