@@ -30,6 +30,8 @@ PRINTED = {
     "CredentialRotated: 1 RequestResent: 1 TokenSigned: 2 rotations noticed: 1",
     "file_rotation.py": "with the old one: 200 the partner has switched: 200 so has the file: 200 "
     "refused in all: 2",
+    "in_cells.py": "200 {'positions': [{'symbol': 'ACME', 'quantity': 12}]} 200 "
+    "fresh acme EnvSource()",
     "lambda_handler.py": "cold: 200 warm: 200 tokens signed: 1",
     "multi_tenant.py": "5,000 objects, and nothing read tenant 7: 200 tenant 4711: 200 "
     "tenant 8: empty",
@@ -92,6 +94,20 @@ def test_no_example_has_a_library_s_name(name):
     """Run as a script, `examples/requests.py` would be taken for the library."""
     assert name.removesuffix(".py") not in sys.stdlib_module_names
     assert not (Path(pytest.__file__).parents[1] / name.removesuffix(".py")).exists()
+
+
+def test_the_cells_run_in_a_notebook():
+    """There each runs in a thread that has an event loop, and sees the names of those before."""
+    in_a_loop = (
+        "import asyncio, pathlib\n"
+        "async def run():\n"
+        "    for cell in pathlib.Path('in_cells.py').read_text().split('# %%'):\n"
+        "        exec('#' + cell, globals())\n"
+        "asyncio.run(run())"
+    )
+    done = run("-c", in_a_loop)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("fresh acme EnvSource()\n")
 
 
 @pytest.mark.parametrize("store", ["file", "vault", "aws"])
