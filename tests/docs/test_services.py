@@ -149,6 +149,39 @@ def test_django_gets_ready_by_being_asked(secret, start):
     assert ready == (200, "", {"state": "fresh"})
 
 
+LAMBDA = """
+from lambda_handler import handler
+print([handler({"path": "portfolio"}, None)["statusCode"] for _ in "ab"])
+"""
+
+
+def lambda_calls(partner, **env):
+    """Import it as Lambda does, call it twice, and return what came of it."""
+    paths = {"PYTHONPATH": f"{PACKAGE}{os.pathsep}{SERVICES}", "PARTNER_BASE_URL": partner.url}
+    return subprocess.run(
+        [sys.executable, "-B", "-W", "error", "-c", LAMBDA],
+        env=os.environ | paths | env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def test_a_lambda_function_signs_once(partner, secret, tmp_path):
+    """Warm calls carry the token that the cold one had."""
+    done = lambda_calls(partner, PARTNER_AUTH_SOURCE=(tmp_path / "partner.json").as_uri())
+    assert (done.stdout, done.stderr) == ("[200, 200]\n", "")
+    assert len({request.token for request in partner.requests}) == 1
+
+
+def test_a_lambda_function_says_at_its_call_what_went_wrong(partner):
+    """It can be imported without a secret: Lambda would try that again and again."""
+    done = lambda_calls(partner)
+    assert "not_configured" in done.stderr or "SourceRejected" in done.stderr
+    assert "in handler" in done.stderr
+
+
 # -- processes that fork
 
 
