@@ -505,7 +505,8 @@ def test_the_loop_runs_on_while_a_store_is_read(partner, auth):
                 await asyncio.sleep(0.01)
                 now = time.monotonic()
                 longest, before = max(longest, now - before), now
-            return (await task).status, longest
+            async with await task as response:
+                return response.status, longest
 
     status, longest = asyncio.run(main())
     assert status == 200

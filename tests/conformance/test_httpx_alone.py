@@ -14,6 +14,7 @@ import pytest
 
 from partner_auth import ConfigurationError, PartnerAuth, SourceUnavailable
 from partner_auth.testing import MemoryStore
+from tests.concurrency.kit import quiet
 from tests.conformance.clients import ASYNC
 from tests.conformance.servers import Server, head, whole
 
@@ -78,7 +79,7 @@ def test_a_wrapper_in_an_event_loop_signs_with_what_is_held(partner, library, ba
             partner.rotate()
             refused = await client.get(f"{partner.url}/portfolio")
             partner.store.wait_for_reads(2)
-            await auth.atoken()
+            quiet()
             return refused, await client.get(f"{partner.url}/portfolio")
 
     refused, answer = anyio.run(main, backend=backend)
