@@ -27,6 +27,10 @@ from partner_auth.sources._protocol import CredentialCallable
 
 T = TypeVar("T")
 _MOST_KNOWN = 1024
+_WOULD_BLOCK = (
+    "nothing is held, and to read the store would block this event loop: have the wrapper "
+    "drive async_auth_flow instead of auth_flow, or await atoken() first"
+)
 _STATUSES = range(400, 600)
 _NOWHERE = ("\0", Place(None, named=False))
 _USUAL = frozenset({401})
@@ -224,7 +228,9 @@ class Authenticator:
             return None
         return lease
 
-    def _lease(self, place: Place, *, patient: bool = False) -> Lease:
+    def _lease(self, place: Place, *, patient: bool = False, may_wait: bool = True) -> Lease:
+        if not may_wait:
+            return _at_once(self._cache.take(place), _WOULD_BLOCK)
         return drive(self._cache.take(place, patient=patient), self._clock)
 
     async def _alease(self, place: Place, *, patient: bool = False) -> Lease:
@@ -271,15 +277,9 @@ class Authenticator:
     def _blocking(self, steps: Steps[T], instead: str) -> T:
         if not in_event_loop():
             return drive(steps, self._clock)
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        finally:
-            steps.close()
-        raise ConfigurationError(
-            f"the store must be read first, which would block this event loop: await {instead}"
+        return _at_once(
+            steps,
+            f"the store must be read first, which would block this event loop: await {instead}",
         )
 
     def _warn_of_second(self, origin: Origin) -> None:
@@ -307,6 +307,18 @@ class Authenticator:
     def __deepcopy__(self, memo: object) -> Self:
         """Return itself: the held credential is shared on purpose."""
         return self
+
+
+def _at_once(steps: Steps[T], text: str) -> T:
+    """Take steps to their result without a wait. Raise `ConfigurationError` with `text` where one is needed."""
+    try:
+        next(steps)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
+    raise ConfigurationError(text)
 
 
 def reply(steps: Recovering, answer: bool | Answer) -> Step | None:

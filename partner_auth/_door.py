@@ -35,10 +35,12 @@ class Door(Authenticator):
             error = insecure
         raise as_the_clients(error, request)
 
-    def _lease_for(self, request: Any, place: Place, *, patient: bool) -> Lease:
+    def _lease_for(
+        self, request: Any, place: Place, *, patient: bool, may_wait: bool = True
+    ) -> Lease:
         error: PartnerAuthError
         try:
-            return self._lease(place, patient=patient)
+            return self._lease(place, patient=patient, may_wait=may_wait)
         except PartnerAuthError as failed:
             error = failed
         raise as_the_clients(error, request)

@@ -27,7 +27,6 @@ from partner_auth._origins import Origin, origin_of
 from partner_auth._places import Place
 from partner_auth._recovery import Send, Step
 from partner_auth._tokens import Signed
-from partner_auth.exceptions import ConfigurationError
 
 _CLIENTS = ("httpx", "httpx2")
 _kept: set[type] = set()  # the clients' own classes of bodies in memory, as they are met
@@ -42,11 +41,11 @@ class HttpxFamily(Door):
     def auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign and mend, for a wrapper that drives the flow by hand.
 
-        In an event loop it waits for nothing: the first request wants a token that is held, and a
-        401 that would have to wait for the store goes back while the store is read.
+        In an event loop it waits for nothing: the first request wants a credential that is held,
+        and a 401 that would have to wait for the store goes back while the store is read.
 
         Raises:
-            ConfigurationError: no token is held, in an event loop.
+            ConfigurationError: nothing is held, in an event loop.
         """
         return self._flow(request, may_wait=not in_event_loop())
 
@@ -62,9 +61,7 @@ class HttpxFamily(Door):
         start = 0 if request.stream.__class__ in _kept else _start_of(request.stream)
         lease = None if start is None and may_wait else self._good_lease(place)
         if lease is None:
-            if not may_wait:
-                raise _would_block()
-            lease = self._lease_for(request, place, patient=start is None)
+            lease = self._lease_for(request, place, patient=start is None, may_wait=may_wait)
         request.headers["Authorization"] = lease.header
         response = yield request
         if response.status_code not in self._rejects and not place.troubled:
@@ -129,13 +126,6 @@ def _key(url: Any) -> object:
 
 def _origin(url: Any) -> Origin | None:
     return origin_of(url.scheme, url.raw_host.decode("ascii", "replace"), url.port)
-
-
-def _would_block() -> ConfigurationError:
-    return ConfigurationError(
-        "no token is held, and to read the store would block this event loop: have the wrapper "
-        "drive async_auth_flow instead of auth_flow, or await atoken() first"
-    )
 
 
 class _Mending:

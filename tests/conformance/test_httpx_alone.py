@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from partner_auth import ConfigurationError, PartnerAuth, SourceUnavailable
-from partner_auth.testing import MemoryStore
+from partner_auth.testing import Clock, MemoryStore, PartnerServer
 from tests.concurrency.kit import quiet
 from tests.conformance.clients import ASYNC
 from tests.conformance.servers import Server, head, whole
@@ -55,15 +55,37 @@ def test_a_wrapper_of_a_sync_client_is_mended(partner, library):
 @both
 @in_loops
 def test_a_wrapper_in_an_event_loop_never_blocks_it(partner, library, backend):
-    """Without a token it says what to do instead."""
+    """With nothing held it says what to do instead; the store is read, so the next is signed."""
 
     async def main():
         async with library.AsyncClient(auth=wrapped(library, partner.auth())) as client:
             with pytest.raises(ConfigurationError, match="async_auth_flow"):
                 await client.get(f"{partner.url}/portfolio")
+            assert partner.requests == []
+            quiet()
+            return await client.get(f"{partner.url}/portfolio")
 
-    anyio.run(main, backend=backend)
-    assert (partner.requests, partner.store.reads) == ([], 0)
+    assert anyio.run(main, backend=backend).status_code == 200
+
+
+@both
+@in_loops
+def test_a_wrapper_in_an_event_loop_replaces_a_token_in_time(library, backend):
+    """To sign another one waits for nothing, nor does a read behind a stale credential."""
+    clock = Clock()
+
+    async def main(partner):
+        auth = partner.auth(clock=clock)
+        await auth.atoken()
+        async with library.AsyncClient(auth=wrapped(library, auth)) as client:
+            for _ in range(3):
+                clock.advance(895)
+                assert (await client.get(f"{partner.url}/portfolio")).status_code == 200
+                quiet()
+
+    with PartnerServer(clock=clock) as partner:
+        anyio.run(main, partner, backend=backend)
+        assert len({one.token for one in partner.requests}) == 3
 
 
 @both
