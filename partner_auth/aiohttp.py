@@ -10,23 +10,25 @@ import functools
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import (
-    ClientError,
-    ClientHandlerType,
-    ClientRequest,
-    ClientResponse,
-    MultipartWriter,
-    hdrs,
-)
-from aiohttp.payload import AsyncIterablePayload, BytesPayload, IOBasePayload
-
 from partner_auth._authenticator import Authenticator, reply
 from partner_auth._door import MOST_READ, READ_WITHIN, Door, joined_cookies
+from partner_auth._extras import extra
 from partner_auth._origins import origin_of
 from partner_auth._places import Lease, Place
 from partner_auth._recovery import Answer
 from partner_auth._tokens import Signed
 from partner_auth.exceptions import ConfigurationError
+
+with extra("aiohttp", "aiohttp"):
+    from aiohttp import (
+        ClientError,
+        ClientHandlerType,
+        ClientRequest,
+        ClientResponse,
+        MultipartWriter,
+        hdrs,
+    )
+    from aiohttp.payload import AsyncIterablePayload, BytesPayload, IOBasePayload
 
 __all__ = ["PartnerAuth"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from httpx2 import AsyncBaseTransport, AsyncHTTPTransport, Auth, BaseTransport, HTTPTransport
-
 from partner_auth import _httpx_transport, _partner_auth
+from partner_auth._extras import extra
+
+with extra("httpx2", "httpx2"):
+    from httpx2 import AsyncBaseTransport, AsyncHTTPTransport, Auth, BaseTransport, HTTPTransport
 
 __all__ = ["AsyncSigningTransport", "PartnerAuth", "SigningTransport"]
 

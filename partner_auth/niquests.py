@@ -10,12 +10,10 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from niquests import Response
-from niquests.auth import AsyncAuthBase, AuthBase
-
 from partner_auth import _partner_auth
 from partner_auth._authenticator import reply
 from partner_auth._door import MOST_READ, READ_WITHIN, answer_of
+from partner_auth._extras import extra
 from partner_auth._flight import within
 from partner_auth._origins import origin_of_url
 from partner_auth._places import Lease, Place
@@ -28,6 +26,10 @@ from partner_auth._requests_family import (
     resend_of,
 )
 from partner_auth._tokens import Signed
+
+with extra("niquests", "niquests"):
+    from niquests import Response
+    from niquests.auth import AsyncAuthBase, AuthBase
 
 __all__ = ["AsyncPartnerAuth", "PartnerAuth"]
 

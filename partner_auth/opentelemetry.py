@@ -8,10 +8,8 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
-from opentelemetry.trace import get_current_span
-
 from partner_auth._clock import Clock, checked
+from partner_auth._extras import extra
 from partner_auth.events import (
     ClockSkewLearned,
     CredentialFetched,
@@ -23,6 +21,10 @@ from partner_auth.events import (
     SourceFailed,
     TokenSigned,
 )
+
+with extra("otel", "opentelemetry"):
+    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
+    from opentelemetry.trace import get_current_span
 
 __all__ = ["Observer"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from requests.auth import AuthBase
-
 from partner_auth import _partner_auth
+from partner_auth._extras import extra
+
+with extra("requests", "requests"):
+    from requests.auth import AuthBase
 
 __all__ = ["PartnerAuth"]
 

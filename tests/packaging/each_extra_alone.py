@@ -148,7 +148,7 @@ print(json.dumps(missing))
 
 @each(EXTRAS)
 def test_a_client_s_module_without_the_client_names_the_client(environment):
-    """`import partner_auth.httpx` without httpx fails as `import httpx` does."""
+    """`import partner_auth.httpx` without httpx fails as `import httpx` does, and names the extra."""
     script = f"""
 import importlib, json
 missing = []
@@ -156,6 +156,7 @@ for module in {list(IMPORTED.values())}:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
+        assert "pip install 'partner-auth[" in str(error), str(error)
         missing.append(error.name)
 print(json.dumps(missing))
 """
