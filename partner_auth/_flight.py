@@ -93,13 +93,33 @@ class Wait(NamedTuple):
 Steps = Generator[Wait, bool, T]
 
 
+class _Bell:
+    """Wakes one thread. Not an `Event`: Ctrl-C within its Python code can leave that with a lock too few."""
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+        self._rung = False
+
+    def ring(self) -> None:
+        self._rung = True
+        with suppress(RuntimeError):  # it rang before
+            self._silence.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it rang within `seconds`."""
+        if not self._rung:
+            self._silence.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        return self._rung
+
+
 def wait(step: Wait, clock: Clock) -> bool:
     """Wait in a thread or greenlet. Return whether the flight ended; False: the time is up."""
-    woken, until = threading.Event(), time.monotonic() + step.seconds
-    with step.flight.awaited(woken.set), _timer(step, clock, woken.set):
+    bell, until = _Bell(), time.monotonic() + step.seconds
+    with step.flight.awaited(bell.ring), _timer(step, clock, bell.ring):
         if isinstance(step.flight, Job) and step.seconds > _BEGINS_WITHIN:
-            _ensure_begun(step.flight, woken)
-        woken.wait(until - time.monotonic())
+            _ensure_begun(step.flight, bell)
+        bell.wait(until - time.monotonic())
     return step.flight.over
 
 
@@ -220,8 +240,8 @@ def _timer(step: Wait, clock: Clock, wake: Callable[[], None]) -> Iterator[None]
             cancel()
 
 
-def _ensure_begun(job: Job, woken: threading.Event) -> None:
-    if job.begun or job.queued or woken.wait(_BEGINS_WITHIN):
+def _ensure_begun(job: Job, bell: _Bell) -> None:
+    if job.begun or job.queued or bell.wait(_BEGINS_WITHIN):
         return
     if not (job.begun or job.queued):
         log.warning(
