@@ -177,9 +177,9 @@ class Failure:
 
     def __init__(self, error: PartnerAuthError) -> None:
         """Take kind, text and public fields from `error`."""
-        self.kind = _own_kind(type(error))
-        self.text = str(error)
-        self.fields = _fields(error)
+        self.kind: type[PartnerAuthError] = _own_kind(type(error))
+        self.text: str = str(error)
+        self.fields: dict[str, str] = _fields(error)
 
     @classmethod
     def of(cls, kind: type[PartnerAuthError], text: str, **fields: str) -> Self:

@@ -25,7 +25,9 @@ class Issuer:
     ) -> None:
         """Accept one secret, which the store holds too."""
         self.client_id = client_id
-        self.algorithms = (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
+        self.algorithms: tuple[str, ...] = (
+            (algorithms,) if isinstance(algorithms, str) else tuple(algorithms)
+        )
         self.clock = clock
         self._skew = 0.0
         first = self._issued(secret)
