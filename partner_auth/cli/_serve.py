@@ -8,19 +8,20 @@ import shlex
 import sys
 import tempfile
 import threading
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partner_auth.cli._output import say, wrapped
 from partner_auth.cli._parser import Command, Parser
+from partner_auth.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from partner_auth.testing import PartnerServer, Received
 
 _HELP = """\
-Run the partner API of the test kit on a free port of this machine, with a store
+Run the partner API of the test kit on a port of this machine, with a store
 (a file) that holds its secret. Type a word to rotate the secret, refuse tokens,
 or set its clock wrong, and see what your program makes of it. Ctrl-C ends it.
 
@@ -28,7 +29,7 @@ Exit codes: 0 ended, 2 the command line was wrong.
 
 examples:
   partner-auth serve
-  partner-auth serve --client-id acme"""
+  partner-auth serve --client-id acme --port 8001"""
 
 
 def add_options(parser: Parser) -> None:
@@ -36,13 +37,16 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--client-id", default="acme", metavar="ID", help="that it wants (default: acme)"
     )
+    parser.add_argument(
+        "--port", type=_port, default=0, metavar="N", help="to serve on (default: a free one)"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Serve until Ctrl-C, or until the word quit."""
     with tempfile.TemporaryDirectory(prefix="partner-auth-") as folder:
         store = Store(Path(folder, "partner.json"), arguments.client_id)
-        with _server(arguments.client_id) as server:
+        with _started(arguments.client_id, arguments.port) as server:
             play = Play(server, store)
             try:
                 say(_invitation(server, store, play))
@@ -144,7 +148,21 @@ class Play:
         self._store.hold(secret, previous=previous)
 
 
-def _server(client_id: str) -> PartnerServer:
+def _started(client_id: str, port: int) -> PartnerServer:
+    server = _server(client_id, port)
+    try:
+        return server.start()
+    except OSError as error:
+        raise ConfigurationError(f"port {port}: {error.strerror}: name another one") from None
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 0 < int(text) < 65536:  # noqa: PLR2004  TCP's ports
+        return int(text)
+    raise ArgumentTypeError("a number from 1 to 65535 is wanted")
+
+
+def _server(client_id: str, port: int) -> PartnerServer:
     from partner_auth.testing import PartnerServer  # with PyJWT, which no other command needs yet
 
     class Told(PartnerServer):
@@ -155,7 +173,7 @@ def _server(client_id: str) -> PartnerServer:
             path = received.path.partition("?")[0]
             say(f"{received.method} {path} {received.status}: {by or received.refusal or 'public'}")
 
-    return Told(client_id=client_id)
+    return Told(client_id=client_id, port=port)
 
 
 def _invitation(server: PartnerServer, store: Store, play: Play) -> str:

@@ -26,6 +26,7 @@ class Loopback:
         connected: Callable[[], None],
         respond: Callable[[Incoming], Outgoing | None],
         context: ssl.SSLContext | None,
+        port: int = 0,
     ) -> None:
         """Open nothing yet."""
         self._connected = connected
@@ -37,12 +38,12 @@ class Loopback:
         self._listener: socket.socket | None = None
         self._stop: Callable[[], None] | None = None
         self._accepted = 0
-        self.port = 0
+        self.port = port
         self.dropping = False
         self.closing = threading.Event()
 
     def listen(self) -> None:
-        """Take connections, on a free port at first and on the same one later."""
+        """Take connections: at first on the port wanted, or a free one, and on the same one later."""
         if self._stop is not None:
             return
         if self._listener is None:
@@ -168,5 +169,9 @@ class Loopback:
 def _bound(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    try:
+        listener.bind(("127.0.0.1", port))
+    except BaseException:
+        listener.close()
+        raise
     return listener

@@ -41,6 +41,7 @@ class PartnerServer(Answers, Issuer, Journal):
             machine's. Delays are in real time.
         leeway: how many seconds `iat` and `exp` may be off.
         ssl_context: speak TLS with it; `url` is https then.
+        port: the one to take; 0: a free one.
     """
 
     def __init__(
@@ -52,16 +53,17 @@ class PartnerServer(Answers, Issuer, Journal):
         clock: Clock | None = None,
         leeway: float = 0.0,
         ssl_context: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         """Open nothing yet: `start`, or enter a `with` block."""
         Answers.__init__(self)
         Journal.__init__(self)
         Issuer.__init__(self, secret, client_id, algorithms, clock, leeway)
-        self._loopback = Loopback(self._connected, self._respond, ssl_context)
+        self._loopback = Loopback(self._connected, self._respond, ssl_context, port)
         self._scheme = "https" if ssl_context else "http"
 
     def start(self) -> Self:
-        """Take a free port and begin to answer."""
+        """Take the port and begin to answer. Raise `OSError` when it is taken."""
         if self._loopback.closing.is_set():
             raise RuntimeError(f"{self!r} was closed: make another one")
         self._loopback.listen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -153,3 +154,21 @@ def test_it_wants_the_client_id_that_it_is_told(start):
     practice = Practice(start("serve", "--client-id", "you", stdin=subprocess.PIPE))
     assert PartnerAuth(practice.source).token()
     assert json.loads(practice.file.read_text())["client_id"] == "you"
+
+
+def test_it_serves_on_the_port_that_it_is_told(start, run):
+    """Which another one can't take at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run("serve", "--port", str(port))
+    assert (refused.code, refused.out) == (1, "")
+    assert f"port {port}: Address already in use" in refused.err
+    assert Practice(start("serve", "--port", str(port), stdin=subprocess.PIPE)).url.endswith(
+        f":{port}"
+    )
+
+
+@pytest.mark.parametrize("port", ["0", "-5", "65536", "http", "\uff11"])
+def test_a_port_is_a_number_that_a_port_can_have(run, port):
+    """Anything else is wrong usage."""
+    assert run("serve", f"--port={port}").code == 2

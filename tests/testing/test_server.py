@@ -187,6 +187,18 @@ def test_a_short_secret_is_believed_without_a_warning():
         assert ask(server, token=f"{head}.{claims}.{signature.decode()}").ok
 
 
+def test_a_port_of_ones_own_choice():
+    """For a program that is told the URL beforehand; known before it starts, and an error when it is taken."""
+    with PartnerServer() as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            PartnerServer(port=port).start()
+    chosen = PartnerServer(port=port)
+    assert chosen.url == first.url
+    with chosen:
+        assert requests.get(f"{chosen.url}/portfolio", auth=chosen.auth(), timeout=5).ok
+
+
 @pytest.mark.parametrize("client_id", ["acme", "globex"])
 def test_it_knows_its_client(client_id):
     """The claim `clientId` is the one it was made with."""
