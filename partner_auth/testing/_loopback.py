@@ -140,7 +140,7 @@ class Loopback:
                         pass
         finally:
             with self._lock:
-                del self._open[number]
+                connection = self._open.pop(number)  # the secured one, though no handshake was done
             connection.close()
 
     def _secured(self, connection: socket.socket, number: int) -> socket.socket:

@@ -103,10 +103,11 @@ class PartnerServer(Answers, Issuer, Journal):
 
         given: dict[str, Any] = {
             "source": self._store,
-            "origins": self.url,
             "algorithm": self.algorithms[0],
             "clock": self.clock,
         }
+        if "origins" not in options:
+            given["origins"] = self.url
         return partner_auth.PartnerAuth(**(given | options))
 
     def down(self, *, drop: bool = False) -> None:

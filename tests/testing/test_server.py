@@ -1,7 +1,9 @@
 """The test partner, asked by real clients."""
 
 import concurrent.futures
+import contextlib
 import datetime as dt
+import gc
 import hashlib
 import http.client
 import ipaddress
@@ -11,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 
 import httpx
 import httpx2
@@ -815,6 +818,19 @@ def test_tls(tls):
         assert server.url.startswith("https://127.0.0.1:")
 
 
+def test_a_handshake_that_fails_leaves_nothing_open(tls):
+    """When a client speaks plain http to a TLS port, the secured socket is closed, too."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with PartnerServer(ssl_context=tls[0]) as server, _connected(server) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: partner\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                while raw.recv(1024):  # an alert, then the end
+                    pass
+        gc.collect()
+    assert [str(one.message) for one in told] == []
+
+
 # Its life
 
 
@@ -934,6 +950,12 @@ def test_its_auth_lives_by_its_clock(server, clock):
     clock.advance(900)
     assert ask(server, token=first).status_code == 401
     assert ask(server, token=auth.token()).ok
+
+
+def test_its_auth_can_be_made_before_it_has_an_address():
+    """Where the caller names the origins."""
+    auth = PartnerServer().auth(origins="https://api.partner.example")
+    assert auth.token("https://api.partner.example/portfolio")
 
 
 def test_its_auth_takes_options(server):
