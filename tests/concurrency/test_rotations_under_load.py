@@ -1,6 +1,7 @@
 """Threads and an event loop at once, while the secret is rotated again and again."""
 
 import asyncio
+import contextlib
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from partner_auth import PartnerAuth
 from partner_auth.testing import MemoryStore
+from tests.concurrency.kit import eventually
 
 URL = "https://api.partner.example/portfolio"
 THREADS, TASKS, ROTATIONS = 6, 20, 8
@@ -21,6 +23,7 @@ class Partner:
     def __init__(self, *accepted):
         self.accepted = set(accepted)
         self.sends = 0
+        self.asking = set()
 
     def answer(self, request):
         """Answer 200 or 401."""
@@ -43,8 +46,33 @@ class Partner:
             return False
         return True
 
+    def settle(self):
+        """Let all requests end that met this step: a busy machine may hold one up for longer than a rotation."""
+        time.sleep(0.06)
+        met = set(self.asking)
+        eventually(lambda: not met & self.asking, within=20)
+
+    @contextlib.contextmanager
+    def asked(self):
+        """Know of a request while it is under way."""
+        one = object()
+        self.asking.add(one)
+        try:
+            yield
+        finally:
+            self.asking.remove(one)
+
     def ask(self, auth):
         """Drive one request to its end, in a thread."""
+        with self.asked():
+            return self._ask(auth)
+
+    async def aask(self, auth):
+        """Drive one request to its end, in a task."""
+        with self.asked():
+            return await self._aask(auth)
+
+    def _ask(self, auth):
         flow = auth.sync_auth_flow(httpx.Request("GET", URL))
         request, sends = next(flow), 1
         while True:
@@ -55,8 +83,7 @@ class Partner:
             except StopIteration:
                 return response.status_code, sends
 
-    async def aask(self, auth):
-        """Drive one request to its end, in a task."""
+    async def _aask(self, auth):
         flow = auth.async_auth_flow(httpx.Request("GET", URL))
         request, sends = await anext(flow), 1
         while True:
@@ -77,16 +104,16 @@ def store_first(store, partner, number):
     """The store has the new secret before the partner stops believing the old one."""
     partner.accepted.add(secret(number))
     store.set(secret(number))
-    time.sleep(0.12)
+    partner.settle()
     partner.accepted = {secret(number)}
 
 
 def partner_first(store, partner, number):
     """The partner switches; the store knew that secret as pending, and makes it current later."""
     store.pending = secret(number)
-    time.sleep(0.12)
+    partner.settle()
     partner.accepted = {secret(number)}
-    time.sleep(0.12)
+    partner.settle()
     store.set(secret(number))
     store.pending = None
 
@@ -117,7 +144,7 @@ def test_no_request_fails_while_secrets_are_rotated(rotate):
         thread.start()
     for number in range(1, ROTATIONS + 1):
         rotate(store, partner, number)
-        time.sleep(0.06)
+        partner.settle()
     done.set()
     for thread in threads:
         thread.join(20)
