@@ -26,7 +26,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix niquests packaging wheel dist clean
+.PHONY: help demo test check lint format mypy pyright complete imports docs bench matrix niquests lowest packaging wheel dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -73,6 +73,9 @@ matrix: $(VENV)/.installed-dev $(NODE_MODULES) ## run the suite on each of PYTHO
 
 niquests: $(VENV)/.installed-dev # its doors, in an environment of their own
 	$(BIN)/nox --session niquests
+
+lowest: $(VENV)/.installed-dev # clients and stores in the oldest versions that users may have
+	$(BIN)/nox --session lowest
 
 packaging: $(VENV)/.installed-dev # the wheel with each extra alone, in an environment of its own
 	$(BIN)/nox --session packaging

@@ -14,7 +14,21 @@ PROJECT = os.environ.get("WHEEL") or "."  # a built wheel; never the checkout it
 # The interpreter would look into the current folder first, and find the checkout.
 SAFE = {"PYTHONSAFEPATH": "1"}
 PYTHONS = ["3.11", "3.12", "3.13"]
-CONFORMANCE = ["anyio>=4.10", "cryptography>=43", "h2>=4.1", "pytest>=9", "trio>=0.32"]
+CONFORMANCE = [
+  "anyio>=4.10", "cryptography>=43", "h2>=4.1", "pytest>=9", "pytest-xdist>=3.8", "trio>=0.32",
+]  # fmt: skip
+OLDEST = [
+    "tests/core",
+    "tests/conformance/test_bodies.py",
+    "tests/conformance/test_errors.py",
+    "tests/conformance/test_httpx_alone.py",
+    "tests/conformance/test_posing.py",
+    "tests/conformance/test_rotation.py",
+    "tests/clients/test_aiohttp.py",
+    "tests/sources/test_aws.py",
+    "tests/sources/test_vault.py",
+    "tests/tools/test_opentelemetry.py",
+]
 
 
 @nox.session(python=PYTHONS)
@@ -26,12 +40,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-    """Run the suite with the oldest versions that pyproject.toml allows users to have."""
+    """Run what touches clients and stores with the oldest versions that users may have; or what is named."""
     lines = (_floor(line) for line in _requirements() if "partner-auth" not in line)
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("\n".join(line for line in lines if line), encoding="utf-8")
-    session.install(f"{PROJECT}[all]", "--group", "test", "--constraint", str(constraints))
-    session.run("pytest", *session.posargs, env=SAFE)
+    session.install(f"{PROJECT}[all]", "--group", "suite", "--constraint", str(constraints))
+    session.run("pytest", *(session.posargs or [*OLDEST, "-n", "3"]), env=SAFE)
 
 
 @nox.session(python=PYTHONS[0])
@@ -39,7 +53,7 @@ def niquests(session: nox.Session) -> None:
     """Test the doors of niquests, which replaces the urllib3 that requests and boto3 use."""
     # the conformance suite's drivers derive from those of the other clients
     session.install(f"{PROJECT}[niquests,requests,httpx,httpx2]", *CONFORMANCE)
-    session.run("pytest", "tests/niquests", env=SAFE)
+    session.run("pytest", "tests/niquests", "-n", "3", *session.posargs, env=SAFE)
 
 
 @nox.session(python=PYTHONS[0])

@@ -109,6 +109,7 @@ def test_the_cells_run_in_a_notebook():
     assert done.stdout.endswith("fresh acme EnvSource()\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("store", ["file", "vault", "aws"])
 def test_the_demo_shows_no_failure(store):
     """`make demo`: through five rotations no caller of PartnerAuth fails, and by hand many do.

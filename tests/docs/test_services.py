@@ -25,6 +25,7 @@ from partner_auth.testing import PartnerServer
 SERVICES = Path(__file__).parents[2] / "examples" / "services"
 PACKAGE = Path(partner_auth.__file__).parent.parent
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+pytestmark = pytest.mark.long
 PATIENCE = 30.0  # seconds until whatever was started has answered or ended
 LONGEST = 60
 

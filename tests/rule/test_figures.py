@@ -7,6 +7,7 @@ import pytest
 from benchmarks import figures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", figures.SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_every_figure_of_the_401_rule_holds(scenario):
     """Each row names what is counted and its limit."""
