@@ -182,6 +182,7 @@ class Authenticator:
                 if place.origin
             }
             rejected = any(place.rejected_since is not None for place in places)
+        cache.catch_up()
         return Status(
             source=cache.name,
             state="rejected" if rejected and state != "empty" else state,

@@ -15,7 +15,9 @@ again. One that is overdue is given up and counted; its late answer replaces not
 failure nothing at all.
 
 Under the lock: compare, choose, swap. Never: I/O, the start of a thread, a callback, an event, the
-end of a flight.
+end of a flight. But the garbage collector may run there, and close a recovery that nobody holds any
+more: what that has still to do under the lock it leaves to whoever holds it (`leave`), and whoever
+held it does that at once (`catch_up`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import itertools
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -149,6 +152,7 @@ class Cache:
         self._print: object = None
         self._next_print = -_FOREVER
         self._stale_told = True
+        self._left: deque[Callable[[], list[Flight]]] = deque()  # needs no lock
         _caches.add(self)
 
     @property
@@ -180,7 +184,8 @@ class Cache:
                 if len(self.places) >= MOST_PLACES:
                     self.places.pop(next(iter(self.places))).lease = None
                 known = self.places[origin] = Place(origin, named=named)
-            return known
+        self.catch_up()
+        return known
 
     def take(self, place: Place, *, patient: bool = False) -> Steps[Lease]:
         """Return a lease for this origin, waiting only where nothing is held.
@@ -303,8 +308,25 @@ class Cache:
                 place.alarms = 0
         self._end(ended)
 
+    def leave(self, last: Callable[[], list[Flight]]) -> None:
+        """Have something done under the lock, now or by its holder, and the flights ended that it returns.
+
+        Waits for nothing: the collector may call it in a thread that holds the lock.
+        """
+        self._left.append(last)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what was left to whoever held the lock. Called by all who have."""
+        while self._left and not self.lock.locked():
+            with self.lock:
+                ended = self._left.popleft()() if self._left else []
+            for flight in ended:
+                flight.end()
+
     def report(self, event: Event, *, loud: bool = False) -> None:
         """Tell of an event."""
+        self.catch_up()
         self.reporter.report(event, loud=loud)
 
     def next_read(self) -> float | None:
@@ -610,6 +632,7 @@ class Cache:
                 place.signed = signed
                 # a door may still know one that was dropped, and no revocation would reach that
                 place.lease = lease if self.places.get(place.origin) is place else None
+        self.catch_up()
         if fresh is not None:  # now that it is there for a callback that wants one
             self._tell_signed(fresh, place)
         return lease
@@ -633,6 +656,7 @@ class Cache:
         return signed
 
     def _end(self, flights: list[Flight]) -> None:
+        self.catch_up()
         for flight in flights:
             flight.end()
         for flight in flights:
@@ -694,6 +718,7 @@ class Cache:
         self.lock = threading.Lock()
         self._read, self._orphans, self._first, self._soon = None, 0, True, False
         self._proof = self._alternates_proof = None
+        self._left = deque()
         for place in self.places.values():
             place.look = place.pause = None
             place.lease = None

@@ -32,16 +32,17 @@ class Flight:
 
     def __init__(self) -> None:
         """Begin."""
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the two below, but for the end of a waiter
         self._wakes: dict[object, Callable[[], None]] = {}
         self.over = False
 
     def end(self) -> None:
         """Wake everybody; a second end is none."""
+        none: dict[object, Callable[[], None]] = {}
         with self._lock:
             self.over = True
-            wakes, self._wakes = self._wakes, {}
-        for wake in wakes.values():
+            wakes, self._wakes = self._wakes, none
+        for wake in list(wakes.values()):
             wake()
 
     @contextmanager
@@ -56,9 +57,8 @@ class Flight:
             wake()
         try:
             yield
-        finally:
-            with self._lock:
-                self._wakes.pop(key, None)
+        finally:  # without the lock: the collector may come here in a thread that holds it
+            self._wakes.pop(key, None)
 
 
 class Job(Flight):

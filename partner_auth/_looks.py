@@ -115,6 +115,7 @@ class Looks:
     ) -> Look | Wait | None:
         """Return the look to take part in, the pause to wait for, or None: the 401 goes back."""
         cache = self.cache
+        cache.catch_up()
         with cache.lock:
             now = cache.clock.monotonic()
             if place.look is not None:
@@ -139,10 +140,11 @@ class Looks:
         try:
             yield me
         finally:
-            with self.cache.lock:
-                look.members.discard(me)
-                ended = [] if look.verdict else self._settle(place, look)
-            self._afterwards(ended)
+            self.cache.leave(lambda: self._without(place, look, me))
+
+    def _without(self, place: Place, look: Look, me: Member) -> list[Flight]:
+        look.members.discard(me)
+        return [] if look.verdict else self._settle(place, look)
 
     def next_move(
         self, place: Place, look: Look, me: Member, signed: Signed, *, impatient: bool
@@ -332,6 +334,7 @@ class Looks:
         cache.report(event, loud=loud)
 
     def _afterwards(self, ended: Iterable[Flight], events: Iterable[Event] = ()) -> None:
+        self.cache.catch_up()
         for flight in ended:
             flight.end()
         for event in events:
