@@ -37,6 +37,7 @@ PRINTED = {
     "own_source.py": "current: 200 pending: 200",
     "readiness_probe.py": "at the start: 503 empty warm: 200 fresh "
     "refused by the partner: 200 rejected",
+    "refresh_on_message.py": "before: 200 after: 200 refused in all: 0",
     "refresh_on_signal.py": "version 1 200 version 2 200 refused in all: 0",
     "start_up_check.py": "without variables: False with them: True",
     "token_for_others.py": "signed by hand: 200 after the rotation: 401 refreshed: 200 "
