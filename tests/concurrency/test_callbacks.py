@@ -10,7 +10,13 @@ import weakref
 import pytest
 
 from partner_auth import Credential, RefreshPolicy
-from partner_auth.events import CredentialFetched, ServedStale, SourceFailed, TokenSigned
+from partner_auth.events import (
+    CredentialFetched,
+    CredentialRotated,
+    ServedStale,
+    SourceFailed,
+    TokenSigned,
+)
 from tests.concurrency.kit import (
     DOWN,
     FOREVER,
@@ -184,6 +190,22 @@ def test_no_context_leaks_into_a_read_in_place(monkeypatch):
     request_id.set("the request's")
     exact(Source()).token()
     assert (seen, request_id.get()) == ([None], "the request's")
+
+
+def test_a_rotation_that_a_read_brings_is_told(store, clock):
+    """With the versions before and after, and for how long the one before was held."""
+    told = []
+    auth = exact(store, clock, on_event=told.append)
+    auth.token()
+    clock.advance(7)
+    store.set(NEW)
+    auth.refresh()
+    quiet()
+    assert [
+        (event.previous_version, event.version, event.previous_age, event.client_id, event.origin)
+        for event in told
+        if isinstance(event, CredentialRotated)
+    ] == [("1", "2", 7.0, "acme", None)]
 
 
 def test_events_carry_no_secret(store, clock):

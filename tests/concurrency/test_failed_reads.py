@@ -350,6 +350,19 @@ def test_an_overdue_read_is_told_too(store, clock):
     assert [(event.error, event.reason) for event in told] == [("SourceUnavailable", "timeout")]
 
 
+def test_an_overdue_read_that_nobody_waits_for_is_told_too(store, clock):
+    """Whoever reads next finds it, and tells."""
+    auth, told = told_by(store, clock)
+    auth.token()
+    store.delay(FOREVER, times=1)
+    clock.advance(901)
+    auth.token()
+    store.wait_for_reads(2)
+    clock.advance(10)
+    auth.refresh()
+    assert [event.reason for event in told] == ["timeout"]
+
+
 def test_a_callback_told_of_a_failure_learns_the_reason(store, clock):
     """A callback that asks for a token in turn gets the read's own error."""
     store.fail(DOWN)

@@ -417,6 +417,38 @@ def hanging(store, clock):
     return auth
 
 
+def test_a_refresh_is_content_with_any_read_that_began_after_it():
+    """Also with one that others began and ended while it waited for an older one."""
+
+    class Agent:
+        """A source behind a cache, which a refresh goes past."""
+
+        def __init__(self):
+            self.gate = threading.Event()
+            self.fresh_reads = 0
+
+        def fetch(self):
+            self.gate.wait(5)
+            return Credential("acme", OLD)
+
+        def fetch_fresh(self):
+            self.fresh_reads += 1
+            return Credential("acme", OLD)
+
+    async def run():
+        agent = Agent()
+        auth = exact(agent)
+        tasks = [asyncio.ensure_future(auth.atoken()), asyncio.ensure_future(auth.arefresh())]
+        await asyncio.sleep(0)  # both wait for `fetch`
+        agent.gate.set()
+        quiet()
+        assert in_threads(1, auth.refresh) == [None]
+        await asyncio.gather(*tasks)
+        return agent.fresh_reads
+
+    assert asyncio.run(run()) == 1
+
+
 def test_at_most_four_reads_hang(store, clock):
     """A store that hangs for good costs four threads, and who must wait gets an error at once."""
     auth = hanging(store, clock)

@@ -69,6 +69,41 @@ def test_each_send_is_told_the_first_included(around):
     assert sends == [2, 3, 4]
 
 
+def test_alternates_that_hang_are_given_up_at_the_deadline_of_their_read():
+    """They are not asked for again: what is held must do."""
+
+    class Hanging(Store):
+        asked, gate = threading.Event(), threading.Event()
+
+        def alternates(self):
+            found = super().alternates()
+            self.asked.set()
+            self.gate.wait(20)
+            return found
+
+    world = World(Hanging("old", "pending")).settle()
+
+    def pass_the_deadline():
+        Hanging.asked.wait(5)
+        world.clock.advance(10)
+
+    threading.Thread(target=pass_the_deadline, daemon=True).start()
+    request = Refused(world)
+    assert (request.wants, world.store.alternate_reads) == ("send old", 1)
+    Hanging.gate.set()
+    assert request.answered(401).wants == "back"
+
+
+def test_more_than_two_alternates_are_never_signed_with():
+    """Nor by requests that hand the try on to the next."""
+    world = World(Store("old", "a", "b", "c")).settle()
+    world.accepted = set()
+    for _ in range(10):
+        world.post_once()
+        world.clock.advance(31)
+    assert set(world.versions) == {"old", "a", "b"}
+
+
 def test_a_request_that_arrived_unsigned_is_signed_and_sent_once_more(world):
     """Its answer goes back if it is accepted, and is judged like any other if it is not."""
     request = Refused(world, None)
