@@ -71,7 +71,6 @@ class Held(NamedTuple):
     """One landed credential; `fresh_until` and `gone_at` are monotonic, `…_wall` seconds since the epoch."""
 
     credential: Credential
-    generation: int
     landed: float
     fetched_at: float
     fresh_until: float
@@ -144,7 +143,6 @@ class Cache:
         self._failures = 0
         self._failed_at = 0.0
         self._pauses = (0.0, 0.0)  # after a failure: while something is held, while nothing is
-        self._generation = 0
         self._order = itertools.count(1)
         self._newest = 0  # the order of the newest read that landed, or revoked
         self._first = True  # the first read of a process
@@ -246,7 +244,7 @@ class Cache:
         while True:
             read = self.fresh_read(asked)
             if read is None:
-                raise (self.failure or _overdue(self.name)).error()
+                raise _overdue(self.name).error()
             yield Wait(read, max(0.0, read.deadline - self.clock.monotonic()))
             self.give_up(read)
             if read.proves and read.order > asked and read.question != "alternates":
@@ -382,7 +380,6 @@ class Cache:
         old, same = self.held, credential.same_as(self.held.credential if self.held else None)
         ended: list[Flight] = []
         if not same:
-            self._generation += 1
             self.alternates = ()
             self._alternates_proof = None
         for place in self.places.values():
@@ -395,7 +392,6 @@ class Cache:
         expires = epoch(credential.expires_at)
         self.held = Held(
             credential=credential,
-            generation=self._generation,
             landed=now,
             fetched_at=wall,
             fresh_until=now + span,
@@ -439,7 +435,6 @@ class Cache:
 
     def _revoke(self) -> None:
         self.held, self.alternates = None, ()
-        self._generation += 1
         for place in self.places.values():
             place.use(None, place.offset)
 
@@ -671,7 +666,7 @@ class Cache:
 
     def _tell_landing(self, new: Held, old: Held | None, took: float) -> None:
         credential = new.credential
-        changed = old is None or new.generation != old.generation
+        changed = not credential.same_as(old.credential if old else None)
         due = moment(min(new.fresh_wall, new.fetched_at + new.fresh_until - new.landed))
         self.report(
             CredentialFetched(

@@ -208,6 +208,23 @@ def test_a_rotation_that_a_read_brings_is_told(store, clock):
     ] == [("1", "2", 7.0, "acme", None)]
 
 
+def test_a_read_is_told_whether_it_brought_another_credential(store, clock):
+    """The first one is another one than none."""
+    told = []
+    auth = exact(store, clock, on_event=told.append)
+    auth.token()
+    auth.refresh()
+    store.set(NEW)
+    auth.refresh()
+    quiet()
+    reads = [event for event in told if isinstance(event, CredentialFetched)]
+    assert [(event.changed, event.version) for event in reads] == [
+        (True, "1"),
+        (False, "1"),
+        (True, "2"),
+    ]
+
+
 def test_events_carry_no_secret(store, clock):
     """Nothing that a callback is told shows a secret or a token."""
     told = []

@@ -350,8 +350,9 @@ def test_an_overdue_read_is_told_too(store, clock):
     assert [(event.error, event.reason) for event in told] == [("SourceUnavailable", "timeout")]
 
 
-def test_an_overdue_read_that_nobody_waits_for_is_told_too(store, clock):
-    """Whoever reads next finds it, and tells."""
+@pytest.mark.parametrize("verb", ["token", "refresh"])
+def test_an_overdue_read_that_nobody_waits_for_is_told_too(store, clock, verb):
+    """Whoever comes next finds it, and tells."""
     auth, told = told_by(store, clock)
     auth.token()
     store.delay(FOREVER, times=1)
@@ -359,7 +360,7 @@ def test_an_overdue_read_that_nobody_waits_for_is_told_too(store, clock):
     auth.token()
     store.wait_for_reads(2)
     clock.advance(10)
-    auth.refresh()
+    getattr(auth, verb)()
     assert [event.reason for event in told] == ["timeout"]
 
 

@@ -601,6 +601,26 @@ def test_a_storm_of_signals_is_no_storm_of_threads(store):
     eventually(lambda: signer_of(auth.token()) == NEW)
 
 
+def test_signals_start_no_thread_while_one_is_about_to_begin(store, monkeypatch):
+    """What it begins is later than all of them."""
+    starts = []
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *work: starts.append(work))
+    auth = exact(store)
+    for _ in range(3):
+        auth.refresh(wait=False)
+    assert len(starts) == 1
+
+
+def test_a_signal_after_one_at_a_thread_limit_tries_again(store, monkeypatch):
+    """The thread that could not be started is not about to begin."""
+    auth = exact(store)
+    with monkeypatch.context() as limit:
+        limit.setattr(_thread, "start_new_thread", refused)
+        auth.refresh(wait=False)
+    auth.refresh(wait=False)
+    store.wait_for_reads(1)
+
+
 def test_a_signal_at_a_thread_limit_raises_nothing(store, monkeypatch):
     """A signal handler's `refresh(wait=False)` leaves it to the next request where no thread starts."""
     monkeypatch.setattr(_thread, "start_new_thread", refused)

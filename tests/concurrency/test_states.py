@@ -168,6 +168,16 @@ def test_a_step_forward_makes_stale(store, clock):
     assert auth.status().state == "stale"
 
 
+@pytest.mark.parametrize(("step", "due"), [(100, 900), (-100, 800)])
+def test_the_next_read_is_told_by_the_clock_that_comes_first(store, clock, step, due):
+    """Once the wall clock was stepped, they disagree."""
+    auth = exact(store, clock)
+    auth.token()
+    fetched_at = auth.status().fetched_at
+    clock.step_wall(step)
+    assert (auth.status().next_read - fetched_at).total_seconds() == due
+
+
 def test_a_suspend_makes_stale_not_gone(store, clock):
     """A laptop that slept for ten hours is served at once, and reads the store behind it."""
     auth = exact(store, clock)
