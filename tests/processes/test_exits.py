@@ -108,7 +108,8 @@ LEAVING = {
 def test_a_hung_store_does_not_hold_up_the_end(run, leaving):
     """A program whose store hangs is gone soon after its last line, with 0 and no noise."""
     ended = run(HUNG, LEAVING[leaving], "print(time.monotonic())")
-    assert ended.at - float(ended.lines[-1]) < 5
+    (last,) = {*ended.lines} - {"asked"}  # readers may begin after it
+    assert ended.at - float(last) < 5
 
 
 def test_a_keyboard_interrupt_ends_a_wait(run):
