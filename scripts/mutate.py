@@ -28,8 +28,44 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
-RULE = ["tests/rule/test_details.py", "tests/rule/test_recovery_rule.py"]
-CACHE = [*RULE, "tests/core", "tests/concurrency"]
+RULE = [f"tests/rule/test_{name}.py" for name in ("details", "recovery_rule", "collector")]
+CACHE = [  # the quick ones first
+    *(f"tests/concurrency/test_{name}.py" for name in ("states", "failed_reads", "landing")),
+    *(f"tests/concurrency/test_{name}.py" for name in ("fingerprints", "own_source", "callbacks")),
+    *RULE,
+    "tests/concurrency/test_one_flight.py",
+    "tests/concurrency/test_event_loops.py",
+    "tests/core",
+    "tests/concurrency",
+    "tests/processes/test_forks.py",
+    "tests/tools/test_opentelemetry.py",
+]
+DOORS = [
+    *(f"tests/conformance/test_{name}.py" for name in ("signing", "errors", "rotation", "cookies")),
+    *(f"tests/conformance/test_{name}.py" for name in ("bodies", "redirects", "refused_bodies")),
+]
+SOURCES = {
+    "url": ["url"],
+    "fields": ["fields", "url"],
+    "document": ["fields", "env", "file"],
+    "env": ["env"],
+    "file": ["file"],
+    "regular": ["file", "env"],
+    "static": ["static_chain"],
+    "chain": ["static_chain"],
+    "callable": ["static_chain"],
+    "in_time": ["vault_in_time", "vault_trouble", "aws_errors", "aws_process"],
+    "vault": ["vault", "vault_settings", "vault_trouble", "vault_lease", "vault_login"],
+    "aws": ["aws", "aws_parameter_store", "aws_errors", "aws_agent", "aws_process"],
+}
+VAULT = ("answers", "lease", "login", "methods", "refusals", "settings", "visit", "wire")
+AWS = ("agent", "client", "errors", "source")
+
+
+def _of_sources(name: str) -> list[str]:
+    return [f"tests/sources/test_{one}.py" for one in SOURCES[name]]
+
+
 TESTS = {
     "_origins": [
         "tests/core/test_origins.py",
@@ -45,6 +81,15 @@ TESTS = {
     "_flight": CACHE,
     "_clock": ["tests/core", "tests/security/test_fuzz.py", *RULE],
     "_credentials": ["tests/core", "tests/security/test_leaks_of_objects.py"],
+    "_door": DOORS,
+    **{f"sources/_{name}": _of_sources(name) for name in SOURCES},
+    "sources/_callable": [
+        "tests/sources/test_static_chain.py",
+        "tests/core/test_tokens.py",
+        "tests/concurrency/test_event_loops.py",
+    ],
+    **{f"sources/_vault_{name}": _of_sources("vault") for name in VAULT},
+    **{f"sources/_aws_{name}": _of_sources("aws") for name in AWS},
 }
 WARM = [
     "pytest",
@@ -57,7 +102,8 @@ WARM = [
     "anyio",
     "cryptography",
 ]
-LIMIT = 150  # seconds for one mutant: what takes longer hangs, which is noticed, too
+HANGS = 20  # seconds for one test: what takes longer hangs, which is noticed, too
+LIMIT = 150  # seconds for all tests of one mutant
 
 # What is the same program to every caller, and why: by module, change and the line's text.
 _UNIQUE = "the numbers of 401s and reads are never equal"
@@ -85,6 +131,18 @@ EQUIVALENT = {
     "_looks: 0.0 -> -1.0: return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))": (
         "what is overdue is given up before it is waited for"
     ),
+    "_cache: 0 -> 1: return self._alternates_proof.order if self._alternates_proof is not None else 0": (
+        _UNIQUE
+    ),
+    "_cache: 0 -> -1: return self._alternates_proof.order if self._alternates_proof is not None else 0": (
+        _UNIQUE
+    ),
+    "_cache: 30 -> 31: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
+    "* _random()": "keeps the power finite: no pause is as long",
+    "_cache: 30 -> 29: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
+    "* _random()": "keeps the power finite: no pause is as long",
+    "_cache: 0 -> 1: if 0 < left < _FOREVER:": "a second's jitter",
+    "_cache: True -> False: self._stale_told = True": _OVERWRITTEN,
     "_places: left out: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
     "_places: 0 -> -1: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
     "_places: 1.0 -> 2.0: self.told = -1.0  # the `next_look` that a WARNING named": _OVERWRITTEN,
@@ -318,6 +376,7 @@ def _in_child(folder: Path, mutant: Mutant | None, module: str) -> int:
     tests = [name for name in TESTS[module] if (folder / name).exists()]
     known = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
     options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "-W", known]
+    options += ["-o", f"faulthandler_timeout={HANGS}"]  # which ends the child
     return int(pytest.main([*options, *tests]))
 
 
