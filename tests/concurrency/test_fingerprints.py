@@ -103,6 +103,30 @@ def test_the_fingerprint_is_asked_at_most_once_a_second(clock):
     assert source.reads == 1
 
 
+def test_a_first_read_takes_one_fingerprint(clock):
+    """Where nothing is held there is nothing that could have changed."""
+    source = Printed()
+    exact(source, clock).token()
+    assert source.asked == 1
+
+
+def test_no_fingerprint_is_asked_while_the_store_is_read(store, clock):
+    """What that read brings is newer."""
+    asked = []
+    store.fingerprint = lambda: asked.append(store.reads)
+    auth = exact(store, clock)
+    auth.token()
+    store.delay(FOREVER)
+    clock.advance(901)
+    auth.token()
+    store.wait_for_reads(2)
+    before = len(asked)
+    for _ in range(3):
+        clock.advance(2)
+        auth.token()
+    assert len(asked) == before
+
+
 def test_a_change_while_the_store_is_read_is_seen(store, clock):
     """The fingerprint is taken before the read, so what changes during it is a change."""
     store.fingerprint = lambda: store.print
