@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from partner_auth._flight import Flight
 from partner_auth.testing import Clock
 from tests.rule.by_hand import Refused, place, sign
 from tests.rule.rule_world import World
@@ -91,3 +92,14 @@ def test_a_request_that_is_collected_under_the_lock_leaves_its_look(world, clock
         for one in requests:
             one.broken_off()
     assert reading > 1
+
+
+def test_a_waiter_that_is_collected_while_its_flight_is_locked_is_taken_out():
+    """Likewise: it does not wait for the lock."""
+    flight, woken = Flight(), []
+    waiter = flight.awaited(lambda: woken.append(True))
+    waiter.__enter__()
+    with flight._lock:
+        assert ends(lambda: waiter.__exit__(None, None, None))
+    flight.end()
+    assert woken == []
