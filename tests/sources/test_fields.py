@@ -387,14 +387,15 @@ def test_a_wrong_option_is_refused_at_once(options):
 
 
 @pytest.mark.parametrize(
-    "given, expected", [(None, 8.0), (3, 3.0), ("2.5", 2.5), (timedelta(seconds=4), 4.0)]
+    "given, expected",
+    [(None, 8.0), (3, 3.0), ("2.5", 2.5), (timedelta(seconds=4), 4.0), (0.1, 0.1), (3600, 3600.0)],
 )
 def test_a_timeout_is_seconds(given, expected):
     """A number, the text of one (from a URL) or a timedelta; 8 s if nothing is said."""
     assert read_timeout(given) == expected
 
 
-@pytest.mark.parametrize("given", ["x", "", "nan", "inf", "-1", 0, True, 4000, b"1", []])
+@pytest.mark.parametrize("given", ["x", "", "nan", "inf", "-1", 0, 0.09, True, 3600.1, b"1", []])
 def test_a_timeout_that_is_none_is_refused(given):
     """It must be finite, at least 0.1 s, at most an hour."""
     with pytest.raises(ConfigurationError, match="timeout"):
