@@ -39,9 +39,11 @@ def _of(alphabet, size=40):
     return "".join(secrets.choice(alphabet) for _ in range(size))
 
 
+ODD = string.ascii_letters + "\"\\'/<>&%+= {}$#"
 ALPHABETS = {
     "plain": lambda: secrets.token_urlsafe(36),
-    "odd": lambda: _of(string.ascii_letters + "\"\\'/<>&%+= {}$#é中𝄞"),
+    # a part in ASCII, which every encoding shows alike, and one of anything
+    "odd": lambda: _of(ODD, 20) + _of(f"{ODD}é中𝄞", 20),
     "hex": lambda: secrets.token_hex(32),
     "bytes": lambda: bytes([0xFF, 0xC0]) + secrets.token_bytes(46),
 }

@@ -172,6 +172,7 @@ class Bao:
     def stopped(self) -> Iterator[None]:
         """Let the server hang for a while: it accepts connections and never answers."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # it takes a while to stop
         try:
             yield
         finally:
