@@ -49,7 +49,7 @@ SOURCES = {
     "fields": ["fields", "url"],
     "document": ["fields", "env", "file"],
     "env": ["env"],
-    "file": ["file"],
+    "file": ["file", "url"],
     "regular": ["file", "env"],
     "static": ["static_chain"],
     "chain": ["static_chain"],
@@ -161,6 +161,12 @@ EQUIVALENT = {
     "_recovery: 0 -> -1: self._answer = Answer(0)": _OVERWRITTEN,
     "_recovery: left out: steps.close()": "it is over",
     "sources/_fields: 0.0 -> 1.0: return min(one, other, key=lambda time: epoch(time) or 0.0)": _GRAIN,
+    'sources/_document: 2 -> 0: high = raw[3::2] if raw.startswith(b"\\xff\\xfe") else raw[2::2]': (
+        "one byte more, of the mark"
+    ),
+    'sources/_document: 1024 -> 1023: raise CredentialInvalid(f"it is longer than {LIMIT // 1024} '
+    'KiB, which no credential is")': "64, too",
+    "_reader: LtE -> Lt: if expires is not None and expires <= self._clock.now() + _LEAST_LIFE:": _GRAIN,
     "_tokens: left out: _signers[algorithm] = signer": _COST,
     '_tokens: left out: self.until = float("inf")': _OVERWRITTEN,
     '_tokens: left out: kind = ""': _OVERWRITTEN,

@@ -67,7 +67,12 @@ class EnvSource:
         secret_key_encoding: str | None = None,
         timeout: float | str | timedelta | None = None,
     ) -> None:
-        self._prefix = _checked(prefix)
+        is_prefix = isinstance(prefix, str) and bool(_PREFIX.fullmatch(prefix))
+        self._prefix, prefix = prefix if is_prefix else PREFIX, ""  # it may be a secret
+        if not is_prefix:
+            raise ConfigurationError(
+                "a prefix of variables has letters, digits and _, as in env://ACME_"
+            )
         self._fields = Fields(client_id, client_id_field, secret_key_field, secret_key_encoding)
         read_timeout(timeout)
 
@@ -194,10 +199,3 @@ def _taken(held: Held, name: str) -> Secret | None:
     if isinstance(value, Failure):
         raise value.error()
     return value
-
-
-def _checked(prefix: object) -> str:
-    if isinstance(prefix, str) and _PREFIX.fullmatch(prefix):
-        return prefix
-    del prefix
-    raise ConfigurationError("a prefix of variables has letters, digits and _, as in env://ACME_")

@@ -316,6 +316,12 @@ def test_a_prefix_is_part_of_a_name(prefix, refusal):
     refusal(ConfigurationError, lambda: EnvSource(prefix))
 
 
+def test_a_key_in_place_of_a_prefix_is_not_shown(refusal):
+    """Nor is it in a frame of ours."""
+    key = f"{KEY}-"
+    refusal(ConfigurationError, lambda: EnvSource(key), key)
+
+
 def test_the_prefix_may_be_empty(variables):
     """CLIENT_ID and SECRET_KEY are then read."""
     variables("", CLIENT_ID="acme", SECRET_KEY=KEY)

@@ -217,8 +217,10 @@ INVALID = {
         "it is JSON, but not in UTF-8",
     ),
     "key in UTF-16": (KEY.encode("utf-16"), "UTF-16"),
+    "one letter more": (f"{KEY}x".encode("utf-16"), "UTF-16"),
     "JSON in UTF-16": (json.dumps(pair()).encode("utf-16"), "UTF-16"),
     "key in UTF-16, big end first": (b"\xfe\xff" + KEY.encode("utf-16-be"), "UTF-16"),
+    "one letter more, big end first": (b"\xfe\xff" + f"{KEY}x".encode("utf-16-be"), "UTF-16"),
 }
 
 

@@ -117,6 +117,13 @@ def test_an_odd_time_does_no_harm(file):
     assert found(FileSource(path, client_id="acme")) == ("acme", KEY)
 
 
+def test_a_time_before_1970_is_none(file):
+    """Not every system can name it."""
+    path = file({"client_id": "acme", "secret_key": KEY})
+    os.utime(path, (-1, -1))
+    assert FileSource(path).fetch().version == "1970-01-01T00:00:00+00:00"
+
+
 def test_the_rest_of_a_document_survives_the_version(file):
     """Key id and times come along."""
     document = {"client_id": "a", "secret_key": "k", "key_id": "k1", "expires_at": 1_900_000_000}

@@ -367,6 +367,18 @@ def test_a_chain_may_hold_coroutine_sources(stores, expected):
     assert client_id(chain) == expected
 
 
+def test_alternates_come_from_the_coroutine_source_that_answered():
+    """Not from one that had nothing, nor from the last."""
+
+    class Alternating(LaterStore):
+        def alternates(self):
+            return [credential("its own")]
+
+    chain = ChainSource(LaterStore(missing()), Alternating(credential()), CachingStore(missing()))
+    client_id(chain)
+    assert [one.client_id for one in chain.alternates()] == ["its own"]
+
+
 def test_a_chain_of_coroutine_sources_stops_where_something_is_wrong():
     """Likewise."""
     last = Store(credential())
