@@ -161,6 +161,9 @@ EQUIVALENT = {
     "_recovery: 0 -> -1: self._answer = Answer(0)": _OVERWRITTEN,
     "_recovery: left out: steps.close()": "it is over",
     "sources/_fields: 0.0 -> 1.0: return min(one, other, key=lambda time: epoch(time) or 0.0)": _GRAIN,
+    "sources/_document: False -> True: return False  # whoever reads it says what is wrong": (
+        "either way it is read, and refused"
+    ),
     'sources/_document: 2 -> 0: high = raw[3::2] if raw.startswith(b"\\xff\\xfe") else raw[2::2]': (
         "one byte more, of the mark"
     ),

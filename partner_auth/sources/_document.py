@@ -41,7 +41,7 @@ def begins_json(document: Secret) -> bool:
     try:
         content = decoded(document)
     except CredentialInvalid:
-        return False
+        return False  # whoever reads it says what is wrong
     return isinstance(content, str) and _begins_json(content)
 
 
