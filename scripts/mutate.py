@@ -143,6 +143,11 @@ EQUIVALENT = {
     "* _random()": "keeps the power finite: no pause is as long",
     "_cache: 0 -> 1: if 0 < left < _FOREVER:": "a second's jitter",
     "_cache: True -> False: self._stale_told = True": _OVERWRITTEN,
+    "_flight: 0 -> -1: async with asyncio.timeout(max(seconds, 0)):  # `wait_for` would leave its task "
+    "behind": "as much over",
+    "_places: left out: self.known_since = self.trying_since = 0.0": _OVERWRITTEN,
+    "_places: 0 -> 1: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
+    "_places: left out: ended.append(self.pause)": "whoever waits for it wakes by its own time",
     "_places: left out: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
     "_places: 0 -> -1: self.proof = 0  # the order of the one that did": _OVERWRITTEN,
     "_places: 1.0 -> 2.0: self.told = -1.0  # the `next_look` that a WARNING named": _OVERWRITTEN,

@@ -11,6 +11,8 @@ import pytest
 import trio
 
 from partner_auth import ConfigurationError, Credential
+from partner_auth._clock import SystemClock
+from partner_auth._flight import Flight, Wait, await_
 from tests.concurrency.kit import (
     FOREVER,
     NEW,
@@ -67,6 +69,19 @@ def test_a_token_that_is_held_blocks_no_loop(store, clock, run, seconds):
     auth.token()
     clock.advance(seconds)
     assert signer_of(run(called(auth.token))) == OLD
+
+
+@LOOPS
+def test_a_wait_tells_whether_its_flight_has_ended(run):
+    """Or whether its time was up."""
+
+    async def waits():
+        flight = Flight()
+        first = await await_(Wait(flight, 0.0), SystemClock())
+        threading.Timer(0.01, flight.end).start()
+        return first, await await_(Wait(flight, 10.0), SystemClock())
+
+    assert run(waits()) == (False, True)
 
 
 @LOOPS
