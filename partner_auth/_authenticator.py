@@ -27,10 +27,6 @@ from partner_auth.sources._protocol import CredentialCallable
 
 T = TypeVar("T")
 _MOST_KNOWN = 1024
-_WOULD_BLOCK = (
-    "nothing is held, and to read the store would block this event loop: have the wrapper "
-    "drive async_auth_flow instead of auth_flow, or await atoken() first"
-)
 _STATUSES = range(400, 600)
 _NOWHERE = ("\0", Place(None, named=False))
 _USUAL = frozenset({401})
@@ -229,9 +225,9 @@ class Authenticator:
             return None
         return lease
 
-    def _lease(self, place: Place, *, patient: bool = False, may_wait: bool = True) -> Lease:
-        if not may_wait:
-            return _at_once(self._cache.take(place), _WOULD_BLOCK)
+    def _lease(self, place: Place, *, patient: bool = False, no_wait: str = "") -> Lease:
+        if no_wait:
+            return _at_once(self._cache.take(place), no_wait)
         return drive(self._cache.take(place, patient=patient), self._clock)
 
     async def _alease(self, place: Place, *, patient: bool = False) -> Lease:

@@ -241,16 +241,13 @@ class Cache:
         asked = self.order()
         if self._is_reading():
             raise _own_source(self.name)
-        while True:
-            read = self.fresh_read(asked)
-            if read is None:
-                raise _overdue(self.name).error()
-            yield Wait(read, max(0.0, read.deadline - self.clock.monotonic()))
-            self.give_up(read)
-            if read.proves and read.order > asked and read.question != "alternates":
-                if read.failure is not None:
-                    raise read.failure.error()
-                return
+        read = yield from self._begun_after(asked)
+        if read is None:
+            raise _overdue(self.name).error()
+        yield self._wait_for(read)
+        self.give_up(read)
+        if read.failure is not None:
+            raise read.failure.error()
 
     def refresh_soon(self) -> None:
         """Have a thread begin a read later than now, and forget rejections. Takes no lock: for signal handlers."""
@@ -266,15 +263,25 @@ class Cache:
 
     def _begin_later(self) -> None:
         self.forget_rejections()
-        asked = self.order()
-        while True:
-            self._soon = False
-            read = self.fresh_read(asked)
-            if read is None or (read.proves and read.order > asked):
-                return
+        self._soon = False
+        for step in self._begun_after(self.order()):
             self._soon = True
-            wait(Wait(read, max(0.0, read.deadline - self.clock.monotonic())), self.clock)
+            wait(step, self.clock)
+            self._soon = False
+
+    def _begun_after(self, asked: int) -> Steps[Read | None]:
+        """Wait for the reads in the way, and return one that began after `asked`; None when none can be."""
+        while True:
+            read = self.fresh_read(asked)
+            if read is None or (
+                read.proves and read.order > asked and read.question != "alternates"
+            ):
+                return read
+            yield self._wait_for(read)
             self.give_up(read)
+
+    def _wait_for(self, read: Read) -> Wait:
+        return Wait(read, max(0.0, read.deadline - self.clock.monotonic()))
 
     # -- asked by looks, without the lock
 

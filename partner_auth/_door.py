@@ -35,12 +35,11 @@ class Door(Authenticator):
             error = insecure
         raise as_the_clients(error, request)
 
-    def _lease_for(
-        self, request: Any, place: Place, *, patient: bool, may_wait: bool = True
-    ) -> Lease:
+    def _lease_for(self, request: Any, place: Place, *, patient: bool, no_wait: str = "") -> Lease:
+        """Return a lease. `no_wait`: what to say in place of a wait, where there must be none."""
         error: PartnerAuthError
         try:
-            return self._lease(place, patient=patient, may_wait=may_wait)
+            return self._lease(place, patient=patient, no_wait=no_wait)
         except PartnerAuthError as failed:
             error = failed
         raise as_the_clients(error, request)

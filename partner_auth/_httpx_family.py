@@ -29,6 +29,10 @@ from partner_auth._recovery import Send, Step
 from partner_auth._tokens import Signed
 
 _CLIENTS = ("httpx", "httpx2")
+_WOULD_BLOCK = (
+    "nothing is held, and to read the store would block this event loop: have the wrapper "
+    "drive async_auth_flow instead of auth_flow, or await atoken() first"
+)
 _kept: set[type] = set()  # the clients' own classes of bodies in memory, as they are met
 
 
@@ -61,7 +65,8 @@ class HttpxFamily(Door):
         start = 0 if request.stream.__class__ in _kept else _start_of(request.stream)
         lease = None if start is None and may_wait else self._good_lease(place)
         if lease is None:
-            lease = self._lease_for(request, place, patient=start is None, may_wait=may_wait)
+            no_wait = "" if may_wait else _WOULD_BLOCK
+            lease = self._lease_for(request, place, patient=start is None, no_wait=no_wait)
         request.headers["Authorization"] = lease.header
         response = yield request
         if response.status_code not in self._rejects and not place.troubled:

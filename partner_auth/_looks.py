@@ -184,9 +184,9 @@ class Looks:
         if not me.may_try:
             look.watched = True
             return WATCHED, []
-        return self._part(look, me, impatient=impatient), []
+        return self._turn(look, me, impatient=impatient), []
 
-    def _part(self, look: Look, me: Member, *, impatient: bool) -> Move | Ask:
+    def _turn(self, look: Look, me: Member, *, impatient: bool) -> Move | Ask:
         """Return whether this member waits for the others, tries, or has the store asked once more before."""
         now = self.cache.clock.monotonic()
         left = look.trying_since + VERDICT_WITHIN - now

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Generator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from partner_auth._cache import Read
 from partner_auth._clock import skew
@@ -32,7 +32,7 @@ from partner_auth.exceptions import PartnerAuthError
 T = TypeVar("T")
 MOST_SENDS = 4
 ACCEPTED, REFUSED, RIGHTS, UNDECIDED = "accepted", "refused", "rights", "undecided"
-_UNDECIDED = frozenset({407, 408, 425, 429})
+_UNDECIDED = frozenset({407, 408, 425, 429, *range(500, 1000)})
 _LONGEST_CHALLENGE = 4096
 
 
@@ -58,7 +58,7 @@ def judged(answer: Answer, rejects: Container[int]) -> str:
     """Return what an answer says of its token."""
     if answer.status in rejects:
         return RIGHTS if lacks_scope(answer.challenge) else REFUSED
-    return UNDECIDED if answer.status in _UNDECIDED or answer.status >= 500 else ACCEPTED  # noqa: PLR2004
+    return UNDECIDED if answer.status in _UNDECIDED else ACCEPTED
 
 
 # One without an end takes all: else each quotation mark in it would be tried as a beginning.
@@ -123,9 +123,7 @@ class Recovery:
             if verdict is not REFUSED:
                 return _told(verdict)
         while True:
-            signed = self._signed
-            if signed is None:  # pragma: no cover  _resent has set it
-                return ""
+            signed = cast("Signed", self._signed)  # since every send sets it
             offset = skew(self._answer.date, self._looks.cache.clock.now())
             arrived = self._looks.refused(self._place, signed, offset, single=not self._replayable)
             why = yield from self._judged_anew(signed, arrived, offset)

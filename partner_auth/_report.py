@@ -37,7 +37,7 @@ class Reporter:
             log.log(level, "%s", _line(event), extra={"partner_auth_event": event})
         told, this = _telling.get(frozenset()), (id(self), type(event))
         if self._on_event is None or this in told:
-            return  # a callback is not told of what it does itself on hearing of the like: it had no end
+            return  # one that answers an event by causing the like would be told without end
         before = _telling.set(told | {this})
         try:
             self._on_event(event)

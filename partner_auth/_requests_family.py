@@ -283,8 +283,8 @@ class _Withheld:
                     self._ended = True
                     break
                 self._data += piece
-        except Exception as error:  # noqa: BLE001  whatever it is
-            self._broken = error  # changes nothing, unless the caller reads as far
+        except Exception as error:  # noqa: BLE001  what is wrong with a refused body changes nothing
+            self._broken = error  # unless the caller reads as far
         finally:
             _restore_timeout(sock, usual)
             self._release()

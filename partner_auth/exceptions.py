@@ -102,8 +102,7 @@ def raised_by_client(
     error: PartnerAuthError, base: type[Exception], request: object
 ) -> PartnerAuthError:
     """Return a new error that is both `error`'s kind and the client's own `base`, with `.request` set."""
-    twin = _twin(type(error), base)
-    return twin.made(str(error), _fields(error), request)  # type: ignore[attr-defined, no-any-return]
+    return _made(_twin(type(error), base), str(error), _fields(error), request)
 
 
 _twins: dict[tuple[type, type], type[PartnerAuthError]] = {}
@@ -117,7 +116,6 @@ def _twin(kind: type[PartnerAuthError], base: type[Exception]) -> type[PartnerAu
             "__module__": kind.__module__,
             "__init__": kind.__init__,
             "__reduce__": _reduce_twin,
-            "made": classmethod(_made),
             "_kinds": (kind, base),
         }
         known = _twins[kind, base] = type(kind.__name__, (kind, base), body)
@@ -130,7 +128,7 @@ def _made(cls: Any, message: str, fields: dict[str, Any], request: object) -> Pa
     base.__init__(error, message)
     error.__dict__.update(fields)
     if request is not None:
-        error.request = request  # type: ignore[attr-defined]
+        error.request = request  # type: ignore[attr-defined]  # the client's base has it
     return error
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from partner_auth._clock import MOST_SKEW, skew
 from partner_auth._credentials import Credential, Secret
@@ -87,15 +88,15 @@ def _accepted(case: Case, trial: Trial, reply: Reply) -> Iterator[Finding]:
     case.accepts_as_stored = trial.credential is case.credential
     reason = f"{reply.status}: the partner accepts {trial.what}"
     yield Finding("answer", trial.status, reason, trial.remedy)
-    if reply.status >= 300:  # noqa: PLR2004  anything but success
+    if reply.status >= HTTPStatus.MULTIPLE_CHOICES:
         yield _no_success(reply.status)
 
 
 def _no_success(status: int) -> Finding:
-    if status == 403:  # noqa: PLR2004
+    if status == HTTPStatus.FORBIDDEN:
         reason = "403: this client may not do that, whatever its token"
         return warn("rights", reason, "ask the partner for the right")
-    if status < 400:  # noqa: PLR2004
+    if status < HTTPStatus.BAD_REQUEST:
         reason = f"{status}: it leads elsewhere, and no token goes to another origin"
         return warn("redirect", reason, "use the URL that it leads to")
     reason = f"{status}: the token is good, the path or the method is not"

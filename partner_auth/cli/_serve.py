@@ -157,7 +157,7 @@ def _started(client_id: str, port: int) -> PartnerServer:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdecimal() and 0 < int(text) < 65536:  # noqa: PLR2004  TCP's ports
+    if text.isascii() and text.isdecimal() and int(text) in range(1, 65_536):
         return int(text)
     raise ArgumentTypeError("a number from 1 to 65535 is wanted")
 

@@ -37,7 +37,7 @@ def ask(call: Call, deadline: Deadline, bound: Bound, *, fresh: bool) -> Answer 
 
 def _ask(call: Call, deadline: Deadline, fresh: bool) -> Answer | Failure:
     port = os.environ.get(_PORT_VARIABLE) or _PORT
-    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65_536:  # noqa: PLR2004
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) not in range(1, 65_536):
         return call.misconfigured(f"{_PORT_VARIABLE} is no port: mend it")
     token = _token()
     if token is None:

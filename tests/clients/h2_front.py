@@ -17,6 +17,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import httpx
+import pytest
 from anyio.from_thread import start_blocking_portal
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "host"}
@@ -149,3 +150,11 @@ def front(behind: str, certificate: Path) -> Iterator[Front]:
     made = Front(behind, certificate)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(made.open()):
         yield made
+
+
+@pytest.fixture
+def partner(partner_server, certificate):
+    """A partner that speaks HTTP/2: `partner.front` is what stands before it."""
+    with front(partner_server.url, certificate) as before:
+        partner_server.front = before
+        yield partner_server

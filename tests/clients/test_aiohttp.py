@@ -406,7 +406,7 @@ def test_errors_are_aiohttp_s_own_too(connect, partner, error, base):
         base is aiohttp.ClientConnectionError
     )
     assert str(caught.value.request.url) == f"{partner.url}/portfolio"
-    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  our own bytes
+    again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (type(caught.value), str(error))
     assert partner.requests == []
 
@@ -638,7 +638,7 @@ def test_a_cookie_for_one_request_stays(connect, partner):
 def test_it_is_pickled_and_copied_without_what_it_holds():
     """As every PartnerAuth is."""
     auth = PartnerAuth("env://", origins="https://api.partner.example")
-    again = pickle.loads(pickle.dumps(auth))  # noqa: S301  our own bytes
+    again = pickle.loads(pickle.dumps(auth))
     assert (type(again), repr(again)) == (PartnerAuth, repr(auth))
     assert copy.deepcopy(auth) is auth
 

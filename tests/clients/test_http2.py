@@ -10,9 +10,10 @@ import httpx
 import httpx2
 import pytest
 
-from tests.clients.h2_front import front
+from tests.clients import h2_front
 from tests.conformance.clients import Httpx
 
+partner = h2_front.partner
 KINDS = {
     f"{library.__name__}{backend and '-' + backend}": (library, backend or None)
     for library in (httpx, httpx2)
@@ -25,14 +26,6 @@ SYNC = [name for name in KINDS if name not in ASYNC]
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:Async generator '(httpcore|httpx2?\._transports|httpx\._client.Bound):ResourceWarning"
 )
-
-
-@pytest.fixture
-def partner(partner_server, certificate):
-    """A partner that speaks HTTP/2: `partner.front` is what stands before it."""
-    with front(partner_server.url, certificate) as before:
-        partner_server.front = before
-        yield partner_server
 
 
 @pytest.fixture(params=KINDS)

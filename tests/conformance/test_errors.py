@@ -80,7 +80,7 @@ def test_an_error_pickles_without_its_request(connect, partner, cause):
     """Kind, text and reason come along, and both of its classes."""
     client, error = refused(connect, partner, cause)
     data = pickle.dumps(error)
-    loaded = pickle.loads(data)  # noqa: S301  our own bytes
+    loaded = pickle.loads(data)
     assert type(loaded) is type(error)
     assert isinstance(loaded, client.base_error)
     assert (str(loaded), getattr(loaded, "reason", None)) == (

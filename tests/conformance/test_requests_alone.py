@@ -138,7 +138,7 @@ def test_an_unpickled_refusal_is_looked_at_and_goes_back(session, partner):
     request = prepared(session, f"{partner.url}/portfolio")
     hook, request.hooks = hook_of(request), requests.hooks.default_hooks()
     partner.rotate()
-    loaded = pickle.loads(pickle.dumps(session.send(request)))  # noqa: S301  our own bytes
+    loaded = pickle.loads(pickle.dumps(session.send(request)))
     assert hook(loaded) is loaded
     partner.clear()
     assert session.get(f"{partner.url}/portfolio").status_code == 200

@@ -154,7 +154,7 @@ def test_a_text_that_is_no_utf8_is_told_from_a_pem():
 
 def test_a_third_partys_error_is_pickled_by_its_text():
     """Whatever its own arguments are."""
-    error = pickle.loads(pickle.dumps(Odd(5, "x")))  # noqa: S301  our own bytes
+    error = pickle.loads(pickle.dumps(Odd(5, "x")))
     assert (type(error), str(error), error.reason) == (Odd, "x is at 5", "sealed")
 
 

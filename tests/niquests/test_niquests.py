@@ -128,7 +128,7 @@ def test_requests_of_both_pickle(session, partner):
         return (await session.get(f"{partner.url}/portfolio")).request
 
     for request in (session.get(f"{partner.url}/portfolio").request, in_session(partner, work)):
-        assert pickle.loads(pickle.dumps(request)).url == request.url  # noqa: S301  our own bytes
+        assert pickle.loads(pickle.dumps(request)).url == request.url
 
 
 class AsyncFile:
@@ -248,7 +248,7 @@ def test_the_hook_of_an_asynchronous_session_works_when_it_was_unpickled(partner
 
     async def work(session):
         request = (await session.get(f"{partner.url}/portfolio")).request
-        again = pickle.loads(pickle.dumps(request))  # noqa: S301  our own
+        again = pickle.loads(pickle.dumps(request))
         return (await session.send(again)).status_code
 
     assert in_session(partner, work) == 200

@@ -8,18 +8,11 @@ import math
 import anyio
 import pytest
 
-from tests.clients.h2_front import front
+from tests.clients import h2_front
 from tests.niquests.drivers import AsyncNiquests, Niquests
 
+partner = h2_front.partner
 KINDS = {"niquests": Niquests, "niquests-asyncio": AsyncNiquests}
-
-
-@pytest.fixture
-def partner(partner_server, certificate):
-    """A partner that speaks HTTP/2: `partner.front` is what stands before it."""
-    with front(partner_server.url, certificate) as before:
-        partner_server.front = before
-        yield partner_server
 
 
 @pytest.fixture(params=KINDS)

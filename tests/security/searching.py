@@ -183,7 +183,7 @@ class Shown:
             (self.texts if ours else self.foreign).append((where, repr(held)))
 
     def _warn(self, warning: warnings.WarningMessage) -> None:
-        self.note("a warning", f"{warning.message} {warning.message.args!r}")  # type: ignore[union-attr]
+        self.note("a warning", f"{warning.message} {getattr(warning.message, 'args', ())!r}")
 
     def _log(self, record: logging.LogRecord) -> None:
         self.records += 1

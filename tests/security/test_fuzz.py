@@ -139,8 +139,10 @@ def _by_hand(challenge):
     for part in plain.split(","):
         word, space, rest = part.strip().partition(" ")
         if space and rest.strip()[:1].isalpha() and _is_scheme(word):
-            scheme, part = word.lower(), rest  # noqa: PLW2901
-        name, _, value = (one.strip() for one in part.partition("="))
+            scheme = word.lower()
+        else:
+            rest = part
+        name, _, value = (one.strip() for one in rest.partition("="))
         is_found |= (scheme, name, value) == ("bearer", "error", "insufficient_scope")
     return is_found
 

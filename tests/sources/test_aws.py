@@ -413,7 +413,7 @@ def test_a_pickled_source_reads_in_its_new_home(aws, source):
     source.fetch()
     raw = pickle.dumps(source)
     assert not [s for s in (K1, *KEYS.values()) if s.encode() in raw]
-    loaded = pickle.loads(raw)  # noqa: S301 - made a line ago
+    loaded = pickle.loads(raw)
     assert repr(loaded) == repr(source)
     assert loaded.fetch().secret_key.reveal() == K1
 

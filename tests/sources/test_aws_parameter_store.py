@@ -182,5 +182,5 @@ def test_a_pickled_source_reads_in_its_new_home(put):
     put(document(K1))
     source = AwsParameterStoreSource(NAME)
     source.fetch()
-    loaded = pickle.loads(pickle.dumps(source))  # noqa: S301 - made just now
+    loaded = pickle.loads(pickle.dumps(source))
     assert loaded.fetch().secret_key.reveal() == K1

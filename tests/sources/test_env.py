@@ -307,7 +307,7 @@ def test_a_pickle_carries_the_settings_alone(variables):
     source.fetch()
     pickled = pickle.dumps(source)
     assert KEY.encode() not in pickled
-    assert repr(pickle.loads(pickled)) == repr(source)  # noqa: S301 - our own
+    assert repr(pickle.loads(pickled)) == repr(source)
 
 
 @pytest.mark.parametrize("prefix", ["ACME-", "1ACME_", "A B", "ACME_\n", "É_", None, 7])

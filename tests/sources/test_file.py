@@ -481,7 +481,7 @@ def test_a_pickle_carries_the_settings_alone(file):
     source.fetch()
     pickled = pickle.dumps(source)
     assert KEY.encode() not in pickled
-    assert repr(pickle.loads(pickled)) == repr(source)  # noqa: S301 - our own
+    assert repr(pickle.loads(pickled)) == repr(source)
 
 
 def test_making_a_source_reads_nothing(tmp_path):

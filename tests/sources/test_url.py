@@ -109,7 +109,7 @@ def test_a_url_shows_no_values(parsed):
 def test_a_url_is_copied_and_pickled_whole(parsed):
     """Scheme, location and parameters come along."""
     url = parsed("shelf://top?colour=red")
-    unpickled = pickle.loads(pickle.dumps(url))  # noqa: S301 - our own
+    unpickled = pickle.loads(pickle.dumps(url))
     for twin in (unpickled, copy.deepcopy(url)):
         assert (twin, twin.scheme, twin.location, twin.params) == (
             url,

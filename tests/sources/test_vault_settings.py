@@ -248,7 +248,7 @@ def test_a_pickle_carries_the_settings_alone(bao):
     data = pickle.dumps(source)
     assert ROOT.encode() not in data
     assert K0.encode() not in data
-    again = pickle.loads(data)  # noqa: S301 - our own
+    again = pickle.loads(data)
     assert again.fetch().secret_key.reveal() == K0
     assert repr(again) == repr(source)
     assert copy.deepcopy(source).fetch().client_id == "acme"

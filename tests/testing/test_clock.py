@@ -78,7 +78,7 @@ def test_a_pickled_clock_shows_the_same_times():
     clock = Clock()
     clock.advance(3)
     clock.wait(60, print, busy=True)
-    assert times(pickle.loads(pickle.dumps(clock))) == times(clock)  # noqa: S301 - our own
+    assert times(pickle.loads(pickle.dumps(clock))) == times(clock)
 
 
 def test_a_busy_wait_leaves_time_alone():

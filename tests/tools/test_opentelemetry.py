@@ -267,7 +267,7 @@ def test_one_observer_serves_many(metrics):
 
 def test_it_can_be_pickled_with_the_object(partner_server):
     """As one that reports to the global provider; one with its own says that it can't."""
-    again = pickle.loads(pickle.dumps(Observer()))  # noqa: S301  our own bytes
+    again = pickle.loads(pickle.dumps(Observer()))
     assert isinstance(again, Observer)
     with pytest.raises(TypeError, match="leave it out"):
         pickle.dumps(Observer(MeterProvider()))
