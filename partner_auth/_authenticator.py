@@ -169,8 +169,8 @@ class Authenticator:
         cache, now, wall = self._cache, self._now(), self._wall()
         state, due = cache.state(), moment(cache.next_read())
         with cache.lock:
-            held, signed, places = cache.held, cache.last_signed, list(cache.places.values())
-            failure = cache.failure
+            held, failure = cache.holding.held, cache.holding.failure
+            signed, places = cache.last_signed, list(cache.places.values())
             current = held.credential if held and state != "empty" else None
             told = {
                 place.name: _origin_status(place, current, now, wall)

@@ -1,18 +1,10 @@
-"""What is held, credential and token: fresh, stale or gone; and when the store is read. The only lock of a request.
-
-A credential is *fresh* until the earlier of its `refresh_at` and `fresh_for` (by the larger of both
-clocks' ages), then *stale* for `max_stale` (by the monotonic clock alone, so that no step of the
-wall clock ends it), then *gone*.
+"""What a request is signed with, and when the store is read for it. The only lock that a request takes.
 
     what a request gets     no read under way        a read under way     in a pause after a failure
     fresh                   what is held             what is held         what is held
     stale                   what is held; a read     what is held         what is held
                             starts behind it
     empty or gone           a read starts, it waits  it waits             the last failure, at once
-
-A read belongs to nobody: a thread of its own makes it, everybody else only waits and then asks
-again. One that is overdue is given up and counted; its late answer replaces nothing newer, its late
-failure nothing at all.
 
 Under the lock: compare, choose, swap. Never: I/O, the start of a thread, a callback, an event, the
 end of a flight. But the garbage collector may run there, and close a recovery that nobody holds any
@@ -23,21 +15,22 @@ held it does that at once (`catch_up`).
 from __future__ import annotations
 
 import contextvars
-import itertools
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from partner_auth._clock import Clock, moment
-from partner_auth._credentials import Credential, epoch
-from partner_auth._flight import Flight, Job, Steps, Wait, in_event_loop, launch, wait
+from partner_auth._credentials import Credential
+from partner_auth._flight import Flight, Steps, in_event_loop, launch, wait
+from partner_auth._held import EMPTY, FOREVER, FRESH, GONE, STALE, Held, Holding
 from partner_auth._origins import Origin
 from partner_auth._places import Lease, Place
 from partner_auth._policy import RefreshPolicy
 from partner_auth._reader import Reader
+from partner_auth._reads import FETCH, FETCH_FRESH, Read, Reads
 from partner_auth._report import Reporter
 from partner_auth._tokens import Signed, Signer
 from partner_auth.events import (
@@ -52,69 +45,15 @@ from partner_auth.exceptions import (
     ConfigurationError,
     Failure,
     PartnerAuthError,
-    SourceRejected,
     SourceUnavailable,
 )
 
-EMPTY, FRESH, STALE, GONE = "empty", "fresh", "stale", "gone"
-MOST_ORPHANS = 4
-MOST_ALTERNATES = 2
 MOST_PLACES = 1024
 _LOOK_AGAIN = 1.0  # seconds between two fingerprints
-_FOREVER = float("inf")
-_ABSENT = ("not_found", "not_configured")
+
+Outcome = Credential | tuple[Credential, ...] | Failure
 
 _reading: contextvars.ContextVar[frozenset[int]] = contextvars.ContextVar("partner_auth_reading")
-
-
-class Held(NamedTuple):
-    """One landed credential; `fresh_until` and `gone_at` are monotonic, `…_wall` seconds since the epoch."""
-
-    credential: Credential
-    landed: float
-    fetched_at: float
-    fresh_until: float
-    fresh_wall: float
-    gone_at: float
-    expires_wall: float
-
-
-class Read(Job):
-    """One question to the source under way: `fetch`, `fetch_fresh` or `alternates`."""
-
-    __slots__ = (
-        "began",
-        "counted",
-        "deadline",
-        "deadline_wall",
-        "failure",
-        "order",
-        "proves",
-        "question",
-    )
-
-    def __init__(
-        self,
-        question: str,
-        order: int,
-        began: float,
-        wall: float,
-        timeout: float,
-        work: Callable[[Read], None],
-    ) -> None:
-        """Hold the times; the work is done by whoever begins it. `order` tells what was before it and what after."""
-        super().__init__(lambda: work(self))
-        self.question = question
-        self.began = began
-        self.order = order
-        self.counted = False  # among those that hang
-        self.deadline, self.deadline_wall = began + timeout, wall + timeout
-        self.proves = True  # that nothing is new, if it brings nothing new: past any cache between
-        self.failure: Failure | None = None
-
-    def is_overdue(self, now: float, wall: float) -> bool:
-        """Whether its time is up by either clock: a suspended machine stops only one of them."""
-        return now >= self.deadline or wall >= self.deadline_wall
 
 
 class Cache:
@@ -132,45 +71,15 @@ class Cache:
         self.reporter = reporter
         self.lock = threading.Lock()  # guards all below, and every Place
         self.places: dict[Origin | None, Place] = {}
-        self.held: Held | None = None
-        self.alternates: tuple[Credential, ...] = ()  # of what is held, as last read
-        self._proof: Read | None = None  # the last read that proves "nothing new"
-        self._alternates_proof: Read | None = None
-        self.failure: Failure | None = None
+        self.holding = Holding(policy)
+        self.reads = Reads()
         self.last_signed: Signed | None = None
-        self._read: Read | None = None
-        self._orphans = 0
-        self._failures = 0
-        self._failed_at = 0.0
-        self._pauses = (0.0, 0.0)  # after a failure: while something is held, while nothing is
-        self._order = itertools.count(1)
-        self._newest = 0  # the order of the newest read that landed, or revoked
-        self._first = True  # the first read of a process
         self._soon = False  # a thread is about to begin a read
         self._print: object = None
-        self._next_print = -_FOREVER
+        self._next_print = -FOREVER
         self._stale_told = True
         self._left: deque[Callable[[], list[Flight]]] = deque()  # needs no lock
         _caches.add(self)
-
-    @property
-    def has_alternates(self) -> bool:
-        """Whether the source knows what may be valid around a rotation."""
-        return self.reader.has("alternates")
-
-    def order(self) -> int:
-        """Return a number greater than all before: clocks are too coarse to tell what came first."""
-        return next(self._order)
-
-    @property
-    def proven(self) -> int:
-        """The order of the last read that proves that nothing is new."""
-        return self._proof.order if self._proof is not None else 0
-
-    @property
-    def alternates_proven(self) -> int:
-        """The order of the last read of what is known as its alternates."""
-        return self._alternates_proof.order if self._alternates_proof is not None else 0
 
     # -- asked by requests
 
@@ -194,7 +103,7 @@ class Cache:
         Raises:
             CredentialError, ConfigurationError: nothing is held, and the read failed.
         """
-        patience = _FOREVER if patient else -_FOREVER
+        patience = FOREVER if patient else -FOREVER
         failed: Failure | None = None  # as all fail who waited for the same read
         while True:
             self.check_fingerprint()
@@ -202,32 +111,28 @@ class Cache:
             starts = None
             with self.lock:
                 ended = self._give_up_overdue(now, wall)
-                state = self._state(now, wall)
+                state = self.holding.state(now, wall)
                 must_wait = state in (EMPTY, GONE)
                 may_wait = not self._is_reading() and not (must_wait and failed)
-                if (
-                    state is not FRESH
-                    and self._read is None
-                    and may_wait
-                    and self._may_read(state, now)
-                ):
-                    starts = self._begin("fetch", now, wall)
-                read, failure = self._read, failed or self.failure
+                is_due = state is not FRESH and now >= self.holding.paused_until(state)
+                if is_due and may_wait and self.reads.may_begin:
+                    starts = self._begin(FETCH, now, wall)
+                read, failure = self.reads.under_way, failed or self.holding.failure
                 waits = read is not None and may_wait and (must_wait or now < patience)
-                held = self.held
+                held = self.holding.held
             self._end(ended)
             if starts is not None:
                 self._launch(starts, waited=waits)
             if waits and read is not None:
                 patience = min(patience, read.deadline)
-                yield Wait(read, max(0.0, read.deadline - now))
+                yield read.wait(now)
                 self.give_up(read)
                 failed = read.failure
                 continue
             if must_wait or held is None:
                 raise self._nothing_held(failure)
             lease = self._lease(place, held, now, wall)
-            if state is STALE and self.failure is not None:
+            if state is STALE and self.holding.failure is not None:
                 self._tell_stale(held)
             return lease
 
@@ -238,13 +143,13 @@ class Cache:
             CredentialError, ConfigurationError: the read failed.
         """
         self.forget_rejections()
-        asked = self.order()
+        asked = self.reads.order()
         if self._is_reading():
             raise _own_source(self.name)
         read = yield from self._begun_after(asked)
         if read is None:
             raise _overdue(self.name).error()
-        yield self._wait_for(read)
+        yield read.wait(self.clock.monotonic())
         self.give_up(read)
         if read.failure is not None:
             raise read.failure.error()
@@ -264,7 +169,7 @@ class Cache:
     def _begin_later(self) -> None:
         self.forget_rejections()
         self._soon = False
-        for step in self._begun_after(self.order()):
+        for step in self._begun_after(self.reads.order()):
             self._soon = True
             wait(step, self.clock)
             self._soon = False
@@ -272,36 +177,41 @@ class Cache:
     def _begun_after(self, asked: int) -> Steps[Read | None]:
         """Wait for the reads in the way, and return one that began after `asked`; None when none can be."""
         while True:
-            read = self.fresh_read(asked)
-            if read is None or (
-                read.proves and read.order > asked and read.question != "alternates"
-            ):
+            read = self.join(FETCH_FRESH, asked)
+            if read is None or (read.proves and read.order > asked and not read.is_of_alternates):
                 return read
-            yield self._wait_for(read)
+            yield read.wait(self.clock.monotonic())
             self.give_up(read)
-
-    def _wait_for(self, read: Read) -> Wait:
-        return Wait(read, max(0.0, read.deadline - self.clock.monotonic()))
 
     # -- asked by looks, without the lock
 
-    def fresh_read(self, since: int) -> Read | None:
-        """Return the read to wait for, which goes past any cache in between; None when none can be waited for.
+    def join(self, question: str, since: int) -> Read | None:
+        """Return the read to wait for; None when none can be waited for.
 
         It is the one under way, one that has ended but began after `since`, or one that begins now.
         """
-        return self._join("fetch_fresh", since)
-
-    def alternates_read(self, since: int) -> Read | None:
-        """Return the read of the alternates to wait for, like `fresh_read`."""
-        return self._join("alternates", since)
+        if self._is_reading():  # its own end is what it would wait for
+            return None
+        now, wall = self.clock.monotonic(), self.clock.now()
+        starts = None
+        with self.lock:
+            ended = self._give_up_overdue(now, wall)
+            proof, read = self.reads.proof(question), self.reads.under_way
+            if proof is not None and proof.order > since:  # it has ended since this was wanted
+                read = proof
+            elif self.reads.may_begin:
+                read = starts = self._begin(question, now, wall)
+        self._end(ended)
+        if starts is not None:
+            self._launch(starts, waited=True)
+        return read
 
     def give_up(self, read: Read) -> None:
         """Give up a read whose waiter's time was up, if it is still under way and overdue."""
         if read.over:
             return
         with self.lock:
-            ended = self._abandon(read) if read is self._read else []
+            ended = self._abandon(read) if read is self.reads.under_way else []
         self._end(ended)
 
     def forget_rejections(self) -> None:
@@ -338,134 +248,66 @@ class Cache:
         """Return when the store is read next, in seconds since the epoch; None: with the next request."""
         now, wall = self.clock.monotonic(), self.clock.now()
         with self.lock:
-            state = self._state(now, wall)
-            if state is FRESH and self.held is not None:
-                return min(wall + self.held.fresh_until - now, self.held.fresh_wall)
-            pause = self._paused_until(state)
-        return wall + pause - now if pause > now else None
+            return self.holding.next_read(now, wall)
 
     def state(self) -> str:
         """Return `empty`, `fresh` or `stale`."""
         with self.lock:
-            state = self._state(self.clock.monotonic(), self.clock.now())
+            state = self.holding.state(self.clock.monotonic(), self.clock.now())
         return EMPTY if state is GONE else state
 
     # -- under the lock
-
-    def _state(self, now: float, wall: float) -> str:
-        held = self.held
-        if held is None:
-            return EMPTY
-        if now >= held.gone_at or wall >= held.expires_wall:
-            return GONE
-        return FRESH if now < held.fresh_until and wall < held.fresh_wall else STALE
-
-    def _may_read(self, state: str, now: float) -> bool:
-        return now >= self._paused_until(state) and self._orphans < MOST_ORPHANS
-
-    def _paused_until(self, state: str) -> float:
-        if self.failure is None:
-            return -_FOREVER
-        served, unserved = self._pauses
-        return self._failed_at + (unserved if state in (EMPTY, GONE) else served)
 
     def _begin(self, question: str, now: float, wall: float) -> Read:
         marks = _reading.get(frozenset()) | {id(self)}
         read = Read(
             question,
-            self.order(),
+            self.reads.order(),
             now,
             wall,
             self.policy.timeout,
             lambda read: self._ask(read, marks),
         )
-        read.proves = question != "fetch" or not self.reader.has("fetch_fresh")
-        self._read = read
+        read.proves = question != FETCH or not self.reader.has(FETCH_FRESH)
+        self.reads.under_way = read
         return read
 
     def _adopt(self, credential: Credential, now: float, wall: float) -> list[Flight]:
-        old, same = self.held, credential.same_as(self.held.credential if self.held else None)
         ended: list[Flight] = []
-        if not same:
-            self.alternates = ()
-            self._alternates_proof = None
+        old = self.holding.credential
+        changed = not credential.same_as(old)
+        if changed:
+            self.reads.forget_alternates()
         for place in self.places.values():
             place.lease = None
-            if not same:
-                ended += _supplanted(place, credential, old.credential if old else None)
-            elif old is not None and old.credential != credential:
+            if changed:
+                ended += _supplanted(place, credential, old)
+            elif old != credential:  # in what a token says all the same
                 place.signed = None
-        span = self._span(credential, wall)
-        expires = epoch(credential.expires_at)
-        self.held = Held(
-            credential=credential,
-            landed=now,
-            fetched_at=wall,
-            fresh_until=now + span,
-            fresh_wall=wall + span,
-            gone_at=now + span + self.policy.max_stale,
-            expires_wall=_FOREVER if expires is None else expires,
-        )
-        self.failure, self._failures = None, 0
+        self.holding.hold(credential, now, wall)
         return ended
 
-    def _span(self, credential: Credential, wall: float) -> float:
-        span = self.policy.fresh_for
-        refresh_at = epoch(credential.refresh_at)
-        if refresh_at is not None:
-            # one in the past must not make every request read the store
-            span = min(span, max(refresh_at - wall, self.policy.backoff))
-        if self.policy.jitter:
-            span *= _random() if self._first else 1 - self.policy.jitter * _random()
-        self._first = False
-        return span
-
-    def _fail(self, failure: Failure, now: float, wall: float) -> None:
-        policy, served = self.policy, self._state(now, wall) in (FRESH, STALE)
-        grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter * _random()
-        self.failure, self._failed_at = failure, now
-        self._failures += 1
+    def _fail(self, failure: Failure, now: float, wall: float) -> bool:
+        """Take note of a failed read. Return whether it was a revocation."""
+        transient = self.reader.absence_is_transient
+        revoked = self.holding.fail(failure, now, wall, absence_is_transient=transient)
         self._stale_told = False
-        if failure.kind is SourceRejected and not (served and self._is_absence(failure)):
-            self._revoke()
-            self._pauses = (share * min(grown, policy.cooldown),) * 2
-        else:
-            self._pauses = (
-                share * min(grown, policy.backoff_max),
-                share * min(grown, policy.backoff),
-            )
         for place in self.places.values():
             place.lease = None
-
-    def _is_absence(self, failure: Failure) -> bool:
-        return failure.reason in _ABSENT and self.reader.absence_is_transient
-
-    def _revoke(self) -> None:
-        self.held, self.alternates = None, ()
-        for place in self.places.values():
-            place.use(None, place.offset)
+            if revoked:
+                place.use(None, place.offset)
+        return revoked
 
     def _give_up_overdue(self, now: float, wall: float) -> list[Flight]:
-        read = self._read
+        read = self.reads.under_way
         return self._abandon(read) if read is not None and read.is_overdue(now, wall) else []
 
     def _abandon(self, read: Read) -> list[Flight]:
-        self._read = None
-        if read.begun:
-            read.counted = True
-            self._orphans += 1
-        read.failure = _overdue(self.name)
-        now = self.clock.monotonic()
-        if read.question == "alternates":
-            self._alternates_proof = read
-        else:
-            self._fail(read.failure, now, self.clock.now())
-            self._prove(read)
+        failure = _overdue(self.name)
+        if not read.is_of_alternates:
+            self._fail(failure, self.clock.monotonic(), self.clock.now())
+        self.reads.give_up(read, failure)
         return [read]
-
-    def _prove(self, read: Read) -> None:
-        if read.proves and read.order > self.proven:
-            self._proof = read
 
     # -- without the lock
 
@@ -474,28 +316,10 @@ class Cache:
 
     def _nothing_held(self, failure: Failure | None) -> PartnerAuthError:
         if (
-            self._is_reading() and self._read is not None
+            self._is_reading() and self.reads.under_way is not None
         ):  # not in a callback, told of the read's end
             return _own_source(self.name)
         return (failure or _overdue(self.name)).error()
-
-    def _join(self, question: str, since: int) -> Read | None:
-        if self._is_reading():  # its own end is what it would wait for
-            return None
-        now, wall = self.clock.monotonic(), self.clock.now()
-        starts = None
-        with self.lock:
-            ended = self._give_up_overdue(now, wall)
-            proof = self._alternates_proof if question == "alternates" else self._proof
-            read = self._read
-            if proof is not None and proof.order > since:  # it has ended since this was wanted
-                read = proof
-            elif read is None and self._orphans < MOST_ORPHANS:
-                read = starts = self._begin(question, now, wall)
-        self._end(ended)
-        if starts is not None:
-            self._launch(starts, waited=True)
-        return read
 
     def _launch(self, read: Read, *, waited: bool) -> None:
         try:
@@ -509,12 +333,12 @@ class Cache:
 
     def _ask(self, read: Read, marks: frozenset[int]) -> None:
         _reading.set(marks)
-        outcome: Credential | tuple[Credential, ...] | Failure
-        outcome = Failure.of(
-            SourceUnavailable, f"{self.name}: the read was broken off", reason="unreachable"
-        )
+        outcome: Outcome = ()
+        if not read.is_of_alternates:
+            text = f"{self.name}: the read was broken off"
+            outcome = Failure.of(SourceUnavailable, text, reason="unreachable")
         try:
-            if read.question == "alternates":
+            if read.is_of_alternates:
                 outcome = self.reader.alternates()
             else:
                 self._take_fingerprint()
@@ -522,62 +346,39 @@ class Cache:
         finally:
             self._land(read, outcome)
 
-    def _land(self, read: Read, outcome: Credential | tuple[Credential, ...] | Failure) -> None:
+    def _land(self, read: Read, outcome: Outcome) -> None:
         now, wall = self.clock.monotonic(), self.clock.now()
         with self.lock:
-            late = read is not self._read
-            if read.counted:
-                self._orphans -= 1
-            if not late:
-                self._read = None
-            old = self.held
-            ended = self._settle(read, outcome, now, wall, late=late)
-            new = self.held
+            is_late = self.reads.end(read)
+            old = self.holding.held
+            ended = self._settle(read, outcome, now, wall, is_late=is_late)
+            new = self.holding.held
         read.end()
         self._end(ended)
-        if isinstance(outcome, Failure) and not late:
+        if isinstance(outcome, Failure) and not is_late:
             self._tell_failure(outcome)
         elif isinstance(outcome, Credential) and new is not None and new is not old:
             self._tell_landing(new, old, now - read.began)
 
     def _settle(
-        self,
-        read: Read,
-        outcome: Credential | tuple[Credential, ...] | Failure,
-        now: float,
-        wall: float,
-        *,
-        late: bool,
+        self, read: Read, outcome: Outcome, now: float, wall: float, *, is_late: bool
     ) -> list[Flight]:
         if isinstance(outcome, Credential):
-            if late and read.order < self._newest:
+            if is_late and self.reads.is_outdated(read):
                 return []
-            self._newest = read.order
             ended = self._adopt(outcome, now, wall)
-            self._prove(read)
+            self.reads.prove(read, newest=True)
             return ended
-        if late:
+        if is_late:
             return []
         if isinstance(outcome, Failure):
             read.failure = outcome
-            self._fail(outcome, now, wall)
-            if outcome.kind is SourceRejected and self.held is None:
-                self._newest = read.order
-            self._prove(read)
+            revoked = self._fail(outcome, now, wall)
+            self.reads.prove(read, newest=revoked)
         else:
-            self.alternates = self._others(outcome)
-            self._alternates_proof = read
+            self.holding.hold_alternates(outcome)
+            self.reads.prove(read)
         return []
-
-    def _others(self, found: tuple[Credential, ...]) -> tuple[Credential, ...]:
-        chosen: list[Credential] = []
-        for credential in found:
-            known = [*chosen, *([self.held.credential] if self.held else [])]
-            if len(chosen) < MOST_ALTERNATES and not any(
-                credential.same_as(other) for other in known
-            ):
-                chosen.append(credential)
-        return tuple(chosen)
 
     def check_fingerprint(self) -> None:
         """Ask the source, at most once a second, whether it has changed; if so the credential is stale."""
@@ -585,7 +386,7 @@ class Cache:
         if now < self._next_print or not self.reader.has("fingerprint"):
             return
         with self.lock:
-            if now < self._next_print or self.held is None or self._read is not None:
+            if now < self._next_print or not self.holding.held or self.reads.under_way:
                 return
             self._next_print = now + _LOOK_AGAIN
             seen = self._print
@@ -597,9 +398,8 @@ class Cache:
         with self.lock:
             if seen is None and self._print is None:  # an error at the read: compare from now on
                 self._print = told
-            elif self.held is not None and self._print is seen:
-                self.held = self.held._replace(fresh_until=-_FOREVER)
-                self._failed_at = -_FOREVER  # what failed was another content
+            elif self._print is seen:
+                self.holding.make_stale()
                 for place in self.places.values():
                     place.lease = None
 
@@ -611,26 +411,28 @@ class Cache:
 
     def _lease(self, place: Place, held: Held, now: float, wall: float) -> Lease:
         with self.lock:
-            held = self.held or held  # a read may have landed since, and have ended an alternate
+            held = (
+                self.holding.held or held
+            )  # a read may have landed since, and have ended an alternate
             credential, offset = wanted = self._wanted(place, held)
             signed, fresh = place.signed, None
         if signed is None or not _is_good(signed, credential, offset, now, wall):
             signed = fresh = self._signed(credential, offset)
         with self.lock:
-            state = self._state(now, wall)
+            state, read = self.holding.state(now, wall), self.reads.under_way
             until = min(held.gone_at, signed.until)
             wall_until = min(signed.replace_at, held.expires_wall)
             if state is FRESH:
                 until, wall_until = min(until, held.fresh_until), min(wall_until, held.fresh_wall)
-            elif self._read is not None:
-                until = min(until, self._read.deadline)
+            elif read is not None:
+                until = min(until, read.deadline)
             else:  # in a pause, or too many reads hang
-                pause = self._paused_until(state)
+                pause = self.holding.paused_until(state)
                 until = min(until, pause if pause > now else now + _LOOK_AGAIN)
-            if self._read is None and self.reader.has("fingerprint"):
+            if read is None and self.reader.has("fingerprint"):
                 until = min(until, max(self._next_print, now))
             lease = Lease(signed, until, wall_until)
-            if self.held is held and self._wanted(place, held) == wanted:
+            if self.holding.held is held and self._wanted(place, held) == wanted:
                 place.signed = signed
                 # a door may still know one that was dropped, and no revocation would reach that
                 place.lease = lease if self.places.get(place.origin) is place else None
@@ -665,7 +467,7 @@ class Cache:
             if (
                 isinstance(flight, Read)
                 and flight.failure is not None
-                and flight.question != "alternates"
+                and not flight.is_of_alternates
             ):
                 self._tell_failure(flight.failure)
 
@@ -690,7 +492,7 @@ class Cache:
             )
 
     def _tell_failure(self, failure: Failure) -> None:
-        held = self.held if self.state() is not EMPTY else None
+        held = self.holding.held if self.state() is not EMPTY else None
         age = None if held is None else self.clock.monotonic() - held.landed
         kind, due = failure.kind.__name__, moment(self.next_read())
         self.report(
@@ -708,7 +510,7 @@ class Cache:
     def _tell_stale(self, held: Held) -> None:
         with self.lock:
             loud, self._stale_told = not self._stale_told, True
-            text = self.failure.text if self.failure else ""
+            text = self.holding.failure.text if self.holding.failure else ""
         age = self.clock.monotonic() - held.landed
         self.report(
             ServedStale(self.name, held.credential.version, age, text, moment(self.next_read())),
@@ -718,17 +520,13 @@ class Cache:
     def after_fork(self) -> None:
         """Owe nothing to the parent's reads, keep what is held, and draw the jitter anew."""
         self.lock = threading.Lock()
-        self._read, self._orphans, self._first, self._soon = None, 0, True, False
-        self._proof = self._alternates_proof = None
+        self._soon = False
         self._left = deque()
+        self.reads.after_fork()
+        self.holding.after_fork(self.clock.monotonic())
         for place in self.places.values():
             place.look = place.pause = None
             place.lease = None
-        held = self.held
-        if held is not None and self.policy.jitter:
-            left = held.fresh_until - self.clock.monotonic()
-            if 0 < left < _FOREVER:
-                self.held = held._replace(fresh_until=held.fresh_until - left * _random())
 
 
 def _supplanted(place: Place, current: Credential, before: Credential | None) -> list[Flight]:
@@ -769,11 +567,6 @@ def _equal(one: object, other: object) -> bool:
         return bool(one == other)
     except Exception:  # noqa: BLE001  an error means unchanged
         return True
-
-
-def _random() -> float:
-    """Return a fraction from the system's entropy: a restored snapshot shares the state of `random`."""
-    return int.from_bytes(os.urandom(6), "big") / 2**48
 
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from partner_auth._cache import Cache, Read
+from partner_auth._cache import Cache
 from partner_auth._clock import moment
 from partner_auth._credentials import Credential
 from partner_auth._flight import Flight, Wait
 from partner_auth._places import LEAST_PAUSE, TRIERS, VERDICT_WITHIN, Look, Member, Place
+from partner_auth._reads import ALTERNATES, FETCH_FRESH, Read
 from partner_auth._tokens import Signed
 from partner_auth.events import (
     ClockSkewLearned,
@@ -57,13 +58,13 @@ class Looks:
         cache = self.cache
         events: list[Event] = []
         with cache.lock:
-            held = cache.held
-            if held is None:
+            current = cache.holding.credential
+            if current is None:
                 return
             ended: list[Flight] = []
             if place.probe is not None and _is_of(place.probe, signed):
                 events, ended = self._bring_into_use(place, signed)
-            elif signed.credential.same_as(place.in_use(held.credential)):
+            elif signed.credential.same_as(place.in_use(current)):
                 ended = place.accept(cache.clock.monotonic())
         self._afterwards(ended, events)
 
@@ -71,16 +72,14 @@ class Looks:
         """Count a 401 and return its place in the cache's order; `single`: its request can't be sent again."""
         cache = self.cache
         with cache.lock:
-            held = cache.held
-            signing = (
-                place.probe[0] if place.probe else place.in_use(held.credential if held else None)
-            )
+            current = cache.holding.credential
+            signing = place.probe[0] if place.probe else place.in_use(current)
             if signed.credential.same_as(signing):
                 place.reject(cache.clock.monotonic(), cache.clock.now())
                 place.singles += single
                 if place.probe is not None:
                     self._hand_on(place, signed, offset)
-            return cache.order()
+            return cache.reads.order()
 
     def hand_on(self, place: Place, signed: Signed, offset: float) -> None:
         """At the second 401 in a row that can't be mended, have the next request try what else there is."""
@@ -90,10 +89,9 @@ class Looks:
 
     def _hand_on(self, place: Place, signed: Signed, offset: float) -> None:
         """Have the next request sign with the next of current, pending, previous; a new offset comes first."""
-        held = self.cache.held
-        if held is None:
+        order = self.cache.holding.candidates
+        if not order:
             return
-        order = (held.credential, *self.cache.alternates)
         at = next((i for i, one in enumerate(order) if one.same_as(signed.credential)), -1)
         if offset != 0.0 and abs(offset - signed.offset) > 1:
             place.probe = (order[max(at, 0)], offset)
@@ -174,7 +172,7 @@ class Looks:
             return AGAIN, []
         if look.verdict:
             return (NOTHING if me.state == "refused" or me.arrived < look.proof else AGAIN), []
-        if self.cache.held is None:
+        if self.cache.holding.held is None:
             return NOTHING, self._conclude(place, look, NOTHING)
         if look.candidates is None:
             ask = self._question(look.read_from)
@@ -205,21 +203,21 @@ class Looks:
     def _question(self, since: int) -> Ask | None:
         """Return what the store is still to be asked about a 401 that arrived at `since`."""
         cache = self.cache
-        if cache.proven <= since:
-            return lambda: cache.fresh_read(since)
-        if cache.failure is None and cache.alternates_proven <= since and cache.has_alternates:
-            return lambda: cache.alternates_read(since)
+        if cache.reads.proven(FETCH_FRESH) <= since:
+            return lambda: cache.join(FETCH_FRESH, since)
+        may_ask = cache.holding.failure is None and cache.reader.has(ALTERNATES)
+        if may_ask and cache.reads.proven(ALTERNATES) <= since:
+            return lambda: cache.join(ALTERNATES, since)
         return None
 
     def _gather(self, look: Look, since: int) -> None:
         """Take what is known now as the answer to all 401s that arrived until `since`, or until it was read."""
         cache = self.cache
-        current = (cache.held.credential,) if cache.held else ()
         look.known_since = cache.clock.monotonic()
         if look.candidates is None:
             look.trying_since = look.known_since
-        look.candidates = (*current, *cache.alternates)
-        look.proof = max(look.proof, cache.proven, since + 1)
+        look.candidates = cache.holding.candidates
+        look.proof = max(look.proof, cache.reads.proven(FETCH_FRESH), since + 1)
 
     # -- tries
 
@@ -247,13 +245,11 @@ class Looks:
     # -- under the lock
 
     def _supplanted(self, place: Place, signed: Signed) -> bool:
-        held = self.cache.held
-        return held is not None and not signed.credential.same_as(place.in_use(held.credential))
+        current = self.cache.holding.credential
+        return current is not None and not signed.credential.same_as(place.in_use(current))
 
     def _is_known(self, credential: Credential) -> bool:
-        held = self.cache.held
-        known = (held.credential, *self.cache.alternates) if held else ()
-        return any(credential.same_as(one) for one in known)
+        return any(credential.same_as(one) for one in self.cache.holding.candidates)
 
     def _settle(self, place: Place, look: Look) -> list[Flight]:
         """End the look if nobody is left to decide it, else let those who wait ask again."""
@@ -272,7 +268,7 @@ class Looks:
         )
 
     def _bring_into_use(self, place: Place, signed: Signed) -> tuple[list[Event], list[Flight]]:
-        cache, held = self.cache, self.cache.held
+        cache, held = self.cache, self.cache.holding.held
         if held is None:
             return [], []
         events: list[Event] = []
@@ -314,7 +310,7 @@ class Looks:
         with cache.lock:
             now, wall = cache.clock.monotonic(), cache.clock.now()
             loud, place.told = place.told != place.next_look, place.next_look
-            age = now - cache.held.landed if cache.held else 0.0
+            age = now - held.landed if (held := cache.holding.held) else 0.0
             since, due = place.rejected_wall, wall + place.next_look - now
         version = signed.credential.version if signed else None
         next_look = moment(due) if due > wall else None

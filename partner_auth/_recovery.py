@@ -20,12 +20,12 @@ import re
 from collections.abc import Container, Generator
 from typing import NamedTuple, TypeVar, cast
 
-from partner_auth._cache import Read
 from partner_auth._clock import skew
 from partner_auth._credentials import Credential
 from partner_auth._flight import Steps, Wait
 from partner_auth._looks import AGAIN, FOUND, NOTHING, WATCHED, Looks, Try
 from partner_auth._places import Look, Member, Place
+from partner_auth._reads import Read
 from partner_auth._tokens import Signed
 from partner_auth.exceptions import PartnerAuthError
 

@@ -77,6 +77,8 @@ TESTS = {
     "_looks": RULE,
     "_places": RULE,
     "_cache": CACHE,
+    "_held": CACHE,
+    "_reads": CACHE,
     "_reader": CACHE,
     "_flight": CACHE,
     "_clock": ["tests/core", "tests/security/test_fuzz.py", *RULE],
@@ -112,36 +114,29 @@ _OVERWRITTEN = "set before it is read"
 _FALSY = "as false as what it stands for"
 _COST = "slower, and otherwise the same"
 _GRAIN = "one value of a clock"
+_OVERDUE = "what is overdue is given up before it is waited for"
 EQUIVALENT = {
-    "_looks: LtE -> Lt: if cache.proven <= look.read_from:": _UNIQUE,
-    "_looks: LtE -> Lt: and cache.alternates_proven <= look.read_from": _UNIQUE,
+    "_looks: LtE -> Lt: if cache.reads.proven(FETCH_FRESH) <= since:": _UNIQUE,
+    "_looks: LtE -> Lt: if may_ask and cache.reads.proven(ALTERNATES) <= since:": _UNIQUE,
     '_looks: Lt -> LtE: return (NOTHING if me.state == "refused" or me.arrived < look.proof else '
     "AGAIN), []": _UNIQUE,
-    "_looks: Add -> Sub: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
-    "_looks: 1 -> 0: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
-    "_looks: 1 -> 2: look.proof = max(cache.proven, look.read_from + 1)": _UNIQUE,
+    "_looks: Add -> Sub: look.proof = max(look.proof, cache.reads.proven(FETCH_FRESH), since + 1)": _UNIQUE,
+    "_looks: 1 -> 0: look.proof = max(look.proof, cache.reads.proven(FETCH_FRESH), since + 1)": _UNIQUE,
+    "_looks: 1 -> 2: look.proof = max(look.proof, cache.reads.proven(FETCH_FRESH), since + 1)": _UNIQUE,
     "_looks: condition turned: if place.rejected_since is None:": _UNREACHED,
     "_looks: Is -> IsNot: if place.rejected_since is None:": _UNREACHED,
     "_looks: left out: place.reject(now, cache.clock.now())": _UNREACHED,
     "_looks: returns None: return [], []": _UNREACHED,
     "_looks: Gt -> GtE: next_look = moment(due) if due > wall else None": _GRAIN,
-    "_looks: 0.0 -> 1.0: return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))": (
-        "what is overdue is given up before it is waited for"
-    ),
-    "_looks: 0.0 -> -1.0: return Wait(read, max(0.0, read.deadline - self.cache.clock.monotonic()))": (
-        "what is overdue is given up before it is waited for"
-    ),
-    "_cache: 0 -> 1: return self._alternates_proof.order if self._alternates_proof is not None else 0": (
-        _UNIQUE
-    ),
-    "_cache: 0 -> -1: return self._alternates_proof.order if self._alternates_proof is not None else 0": (
-        _UNIQUE
-    ),
-    "_cache: 30 -> 31: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
+    "_reads: 0.0 -> 1.0: return Wait(self, max(0.0, self.deadline - now))": _OVERDUE,
+    "_reads: 0.0 -> -1.0: return Wait(self, max(0.0, self.deadline - now))": _OVERDUE,
+    "_reads: 0 -> 1: return proof.order if proof is not None else 0": _UNIQUE,
+    "_reads: 0 -> -1: return proof.order if proof is not None else 0": _UNIQUE,
+    "_held: 30 -> 31: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
     "* _random()": "keeps the power finite: no pause is as long",
-    "_cache: 30 -> 29: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
+    "_held: 30 -> 29: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
     "* _random()": "keeps the power finite: no pause is as long",
-    "_cache: 0 -> 1: if 0 < left < _FOREVER:": "a second's jitter",
+    "_held: 0 -> 1: if 0 < left < FOREVER:": "a second's jitter",
     "_cache: True -> False: self._stale_told = True": _OVERWRITTEN,
     "_flight: 0 -> -1: async with asyncio.timeout(max(seconds, 0)):  # `wait_for` would leave its task "
     "behind": "as much over",

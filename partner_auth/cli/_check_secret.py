@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from partner_auth import PartnerAuth
-from partner_auth._cache import MOST_ALTERNATES
 from partner_auth._credentials import Credential, epoch
+from partner_auth._held import MOST_ALTERNATES
 from partner_auth.cli._findings import Case, Finding, fail, ok, warn
 from partner_auth.cli._reads import let_reads_tell
 from partner_auth.cli._shape import oddities

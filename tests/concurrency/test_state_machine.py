@@ -61,7 +61,7 @@ class Store:
     def hang(self):
         """Let whoever waits lose patience, and hang."""
         released = self.released
-        self.hanging.append(self.auth._cache._read)
+        self.hanging.append(self.auth._cache.reads.under_way)
         until = time.monotonic() + 0.02
         while not self.clock.waiting and time.monotonic() < until:
             time.sleep(0.0005)
@@ -71,7 +71,7 @@ class Store:
 
     def hangs_now(self):
         """Whether the read that callers would wait for is one that hangs."""
-        return any(read is self.auth._cache._read for read in self.hanging)
+        return any(read is self.auth._cache.reads.under_way for read in self.hanging)
 
     def release(self):
         """Let all that hang go on."""

@@ -7,9 +7,9 @@ are done at once; whatever else it wants is the test's to answer.
 from __future__ import annotations
 
 from partner_auth._authenticator import reply
-from partner_auth._cache import Read
 from partner_auth._flight import Wait, wait
 from partner_auth._origins import Origin
+from partner_auth._reads import Read
 from partner_auth._recovery import Answer
 from partner_auth._tokens import Signed
 from tests.rule.rule_world import World

@@ -193,7 +193,7 @@ def test_what_was_found_is_told_and_its_token_serves_on(around):
     """The very token that was accepted, by every way to it; with the age of what it follows."""
     around.clock.advance(7)
     around.store.error = SourceUnavailable("down")
-    around.auth._cache.alternates = (credential("pending"),)
+    around.auth._cache.holding.alternates = (credential("pending"),)
     request = Refused(around).answered(401)
     header = request.sending.header
     signed_before = around.counted("TokenSigned")
@@ -400,7 +400,7 @@ def test_a_verdict_holds_for_all_whose_401_came_before_its_read(world):
     world.store.fetch = lambda: released.wait(10) and fetch()
     signed = sign(world)
     world.auth.refresh(wait=False)
-    eventually(lambda: world.auth._cache._read is not None)
+    eventually(lambda: world.auth._cache.reads.under_way is not None)
     requests = [Refused(world, signed, reads=False) for _ in range(6)]
     released.set()
     while reading := [one for one in requests if one.is_reading]:

@@ -63,7 +63,8 @@ def places(auth):
 def look_inside(shown, auth):
     """Look at the parts, as a debugger's or crash reporter's `repr` of them would."""
     cache = auth._cache
-    for thing in (cache, cache.held, cache.alternates, cache.signer, cache.failure, auth._looks):
+    holding = cache.holding
+    for thing in (cache, holding, *holding.candidates, holding.failure, cache.signer, auth._looks):
         shown.look_at(f"the inside {type(thing).__name__}", thing)
 
 

@@ -84,7 +84,7 @@ def test_twenty_tenants_at_once_get_their_own_secret_each(store, make):
         auth = PartnerAuth(make(store.url, tenant))
         for _ in range(5):
             auth.refresh()
-            credential = auth._cache.held.credential
+            credential = auth._cache.holding.held.credential
             found.setdefault(tenant, set()).add(
                 (credential.client_id, credential.secret_key.reveal(), auth.token())
             )
