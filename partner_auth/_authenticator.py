@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from partner_auth._cache import Cache
-from partner_auth._clock import Clock, checked, moment
+from partner_auth._clock import SYSTEM, Clock, checked, moment
 from partner_auth._credentials import Credential
 from partner_auth._flight import Steps, Wait, adrive, await_, drive, in_event_loop, wait
 from partner_auth._looks import Looks
@@ -88,19 +88,12 @@ class Authenticator:
         if isinstance(found, PartnerAuthError):
             raise found
         self._source = found
-        self._options: dict[str, Any] = {
-            "origins": origins, "lifetime": lifetime, "algorithm": algorithm, "claims": claims, "key_id": key_id,
-            "rejects": rejects, "refresh": refresh, "on_event": on_event, "clock": clock,
-        }  # fmt: skip
         if not isinstance(refresh, RefreshPolicy):
             raise ConfigurationError(
                 f"refresh: a RefreshPolicy is wanted, not {type(refresh).__name__}"
             )
         self._rejects = _checked_rejects(rejects)
-        self._options["rejects"] = tuple(sorted(self._rejects))
         self._origins = Origins(origins)
-        if self._origins.named is not None:
-            self._options["origins"] = tuple(str(origin) for origin in sorted(self._origins.named))
         self._clock = checked(clock)
         signer = Signer(lifetime, algorithm, claims, key_id)
         self._cache = Cache(self._source, refresh, signer, self._clock, Reporter(on_event))
@@ -290,12 +283,27 @@ class Authenticator:
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         """Pickle source and options, never a credential or token."""
-        for name, value in self._options.items():
+        options = self._options()
+        for name, value in options.items():
             if callable(value) and "<" in getattr(value, "__qualname__", ""):
                 raise TypeError(
                     f"PartnerAuth({name}=) is a local function: pickling wants one of a module's top level"
                 )
-        return _made_again, (type(self), self._source, self._options)
+        return _made_again, (type(self), self._source, options)
+
+    def _options(self) -> dict[str, Any]:
+        named, cache = self._origins.named, self._cache
+        return {
+            "origins": None if named is None else tuple(map(str, sorted(named))),
+            "lifetime": cache.signer.lifetime,
+            "algorithm": cache.signer.algorithm,
+            "claims": cache.signer.claims,
+            "key_id": cache.signer.key_id,
+            "rejects": tuple(sorted(self._rejects)),
+            "refresh": cache.policy,
+            "on_event": cache.reporter.on_event,
+            "clock": None if self._clock is SYSTEM else self._clock,
+        }
 
     def __copy__(self) -> Self:
         """Return itself: the held credential is shared on purpose."""

@@ -18,7 +18,6 @@ import contextvars
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +77,7 @@ class Cache:
         self._print: object = None
         self._next_print = -FOREVER
         self._stale_told = True
-        self._left: deque[Callable[[], list[Flight]]] = deque()  # needs no lock
+        self._left: list[Callable[[], list[Flight]]] = []  # needs no lock
         _caches.add(self)
 
     # -- asked by requests
@@ -235,7 +234,7 @@ class Cache:
         """Do what was left to whoever held the lock. Called by all who have."""
         while self._left and not self.lock.locked():
             with self.lock:
-                ended = self._left.popleft()() if self._left else []
+                ended = self._left.pop(0)() if self._left else []
             for flight in ended:
                 flight.end()
 
@@ -521,7 +520,7 @@ class Cache:
         """Owe nothing to the parent's reads, keep what is held, and draw the jitter anew."""
         self.lock = threading.Lock()
         self._soon = False
-        self._left = deque()
+        self._left = []
         self.reads.after_fork()
         self.holding.after_fork(self.clock.monotonic())
         for place in self.places.values():

@@ -38,13 +38,14 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
 
+SYSTEM = SystemClock()  # without state: one for all
 Wait = Callable[..., Callable[[], None]]
 
 
 def checked(clock: object) -> Clock:
     """Return `clock`, or the machine's for None. Raise `ConfigurationError` when it is no clock."""
     if clock is None:
-        return SystemClock()
+        return SYSTEM
     if isinstance(clock, Clock) and callable(clock.now) and callable(clock.monotonic):
         return clock
     raise ConfigurationError(

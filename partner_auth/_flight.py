@@ -64,22 +64,27 @@ class Flight:
 class Job(Flight):
     """Work for a thread of its own, done once, by whoever begins it first."""
 
-    __slots__ = ("_work", "begun", "queued")
+    __slots__ = ("_work", "queued")
 
     def __init__(self, work: Callable[[], None]) -> None:
         """Hold the work; nothing begins yet."""
         super().__init__()
-        self._work = work
-        self.begun = False
+        self._work: Callable[[], None] | None = work
         self.queued = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has begun it."""
+        return self._work is None
 
     def begin(self) -> None:
         """Do the work here, in an empty context, unless it was begun or is over."""
         with self._lock:
-            if self.begun or self.over:
+            if self.over:
                 return
-            self.begun = True
-        contextvars.Context().run(self._work)
+            work, self._work = self._work, None  # what it holds ends with it
+        if work is not None:
+            contextvars.Context().run(work)
 
 
 class Wait(NamedTuple):

@@ -28,7 +28,7 @@ class Reporter:
             not callable(on_event) or inspect.iscoroutinefunction(on_event)
         ):
             raise ConfigurationError("on_event: a plain function of one event is wanted")
-        self._on_event = on_event
+        self.on_event = on_event
 
     def report(self, event: Event, *, loud: bool = False) -> None:
         """Pass `event` on; `loud` makes the line a WARNING."""
@@ -36,11 +36,11 @@ class Reporter:
         if log.isEnabledFor(level):
             log.log(level, "%s", _line(event), extra={"partner_auth_event": event})
         told, this = _telling.get(frozenset()), (id(self), type(event))
-        if self._on_event is None or this in told:
+        if self.on_event is None or this in told:
             return  # one that answers an event by causing the like would be told without end
         before = _telling.set(told | {this})
         try:
-            self._on_event(event)
+            self.on_event(event)
         except Exception as error:  # noqa: BLE001  a callback's fault must not cost a request
             log.warning("on_event raised %s for %s", type(error).__name__, type(event).__name__)
         finally:

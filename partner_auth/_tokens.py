@@ -103,15 +103,15 @@ class Signer:
     ) -> None:
         """Check all that can be checked without a key."""
         self.lifetime = int(seconds("lifetime", lifetime, least=1.0))
-        self._algorithm = _checked_algorithm(algorithm)
+        self.algorithm = _checked_algorithm(algorithm)
         if key_id is not None and not (
             isinstance(key_id, str) and key_id.strip() and key_id.isprintable()
         ):
             raise ConfigurationError("key_id: a text without control characters is wanted")
-        self._key_id = key_id
+        self.key_id = key_id
         if claims is not None and not callable(claims):
             claims = _checked_claims(claims)
-        self._claims = claims
+        self.claims = claims
         self._warned = False
 
     def check(self, credential: Credential) -> None:
@@ -142,13 +142,13 @@ class Signer:
         return Signed(outcome, credential, issued_at - offset, expires_at - offset, offset)
 
     def _further(self, credential: Credential) -> Mapping[str, object]:
-        if self._claims is None:
+        if self.claims is None:
             return {}
-        if not callable(self._claims):
-            return self._claims
+        if not callable(self.claims):
+            return self.claims
         kind = ""
         try:
-            return _checked_claims(self._claims(credential))
+            return _checked_claims(self.claims(credential))
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001  the caller's code may raise anything
@@ -156,13 +156,13 @@ class Signer:
         raise ConfigurationError(f"claims: the callable raised {kind}")
 
     def _encoded(self, payload: Mapping[str, object], credential: Credential) -> str | _Fault:
-        key_id = credential.key_id or self._key_id
+        key_id = credential.key_id or self.key_id
         headers = None if key_id is None else {"kid": key_id}
         body = json.dumps(payload, separators=(",", ":")).encode()
-        jws = _jws(self._algorithm)
+        jws = _jws(self.algorithm)
         try:
             return "Bearer " + jws.encode(
-                body, credential.secret_key.reveal(), self._algorithm, headers
+                body, credential.secret_key.reveal(), self.algorithm, headers
             )
         except Exception as error:  # noqa: BLE001  PyJWT, cryptography and their parsers raise many kinds
             fault = type(error).__name__
@@ -171,25 +171,25 @@ class Signer:
     def _misfit(self, credential: Credential, fault: str) -> str:
         if fault == "UnicodeEncodeError":
             remedy = "the key is a text that is no UTF-8: give it as bytes"
-        elif self._algorithm in _SHARED:
+        elif self.algorithm in _SHARED:
             remedy = "the key is a PEM or ssh key: store the shared secret, or choose algorithm='RS256' or the like"
         else:
             remedy = (
                 "store the private key as PEM, line breaks and all, or choose another algorithm"
             )
         whose = f"the secret key of client {credential.client_id!r}"
-        return f"{whose} can't sign with {self._algorithm} ({fault}): {remedy}"
+        return f"{whose} can't sign with {self.algorithm} ({fault}): {remedy}"
 
     def _warn_once(self, credential: Credential) -> None:
-        if self._warned or self._algorithm not in _SHARED:
+        if self._warned or self.algorithm not in _SHARED:
             return
-        least = int(self._algorithm[2:]) // 8
+        least = int(self.algorithm[2:]) // 8
         if len(credential.secret_key.encoded()) >= least:
             return
         self._warned = True
         text = (
             f"the secret key of client {credential.client_id!r} is shorter than the {least} bytes that RFC 7518 §3.2 "
-            f"wants for {self._algorithm}: ask the partner for a longer one"
+            f"wants for {self.algorithm}: ask the partner for a longer one"
         )
         warn(text)
 
