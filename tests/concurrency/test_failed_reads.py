@@ -228,6 +228,19 @@ def test_a_refusal_revokes_at_once(store, clock):
     assert (type(error), error.reason, auth.status().state) == (SourceRejected, "deleted", "empty")
 
 
+def test_a_deletion_takes_effect_with_the_first_read_after_fresh_for(store, clock):
+    """What is sent until that read lands is still signed, and nothing after it."""
+    auth = exact(store, clock)
+    auth.token()
+    store.fail(GONE)
+    clock.advance(899)
+    assert (signer_of(auth.token()), store.reads) == (OLD, 1)
+    clock.advance(1)
+    assert signer_of(auth.token()) == OLD
+    quiet()
+    assert type(failure(auth.token)) is SourceRejected
+
+
 def test_pauses_after_a_refusal_grow_to_cooldown(store, clock):
     """A store that keeps on saying no is asked once in `cooldown`."""
     store.fail(GONE)
