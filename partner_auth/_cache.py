@@ -288,8 +288,7 @@ class Cache:
 
     def _fail(self, failure: Failure, now: float, wall: float) -> bool:
         """Take note of a failed read. Return whether it was a revocation."""
-        transient = self.reader.absence_is_transient
-        revoked = self.holding.fail(failure, now, wall, absence_is_transient=transient)
+        revoked = self.holding.fail(failure, now, wall)
         self._stale_told = False
         for place in self.places.values():
             place.lease = None
@@ -314,9 +313,8 @@ class Cache:
         return id(self) in _reading.get(frozenset())
 
     def _nothing_held(self, failure: Failure | None) -> PartnerAuthError:
-        if (
-            self._is_reading() and self.reads.under_way is not None
-        ):  # not in a callback, told of the read's end
+        # not in a callback, told of the read's end
+        if self._is_reading() and self.reads.under_way is not None:
             return _own_source(self.name)
         return (failure or _overdue(self.name)).error()
 
@@ -327,15 +325,11 @@ class Cache:
             if waited and not in_event_loop():
                 read.begin()
             else:
-                text = f"{self.name}: no thread can be started to read the store"
-                self._land(read, Failure.of(SourceUnavailable, text, reason="unreachable"))
+                self._land(read, self._without(read, "no thread can be started to read the store"))
 
     def _ask(self, read: Read, marks: frozenset[int]) -> None:
         _reading.set(marks)
-        outcome: Outcome = ()
-        if not read.is_of_alternates:
-            text = f"{self.name}: the read was broken off"
-            outcome = Failure.of(SourceUnavailable, text, reason="unreachable")
+        outcome = self._without(read, "the read was broken off")
         try:
             if read.is_of_alternates:
                 outcome = self.reader.alternates()
@@ -344,6 +338,12 @@ class Cache:
                 outcome = self.reader.credential(read.question)
         finally:
             self._land(read, outcome)
+
+    def _without(self, read: Read, why: str) -> Outcome:
+        """Return what a read that could not be made brings: an error of the alternates means none."""
+        if read.is_of_alternates:
+            return ()
+        return Failure.of(SourceUnavailable, f"{self.name}: {why}", reason="unreachable")
 
     def _land(self, read: Read, outcome: Outcome) -> None:
         now, wall = self.clock.monotonic(), self.clock.now()
@@ -410,9 +410,8 @@ class Cache:
 
     def _lease(self, place: Place, held: Held, now: float, wall: float) -> Lease:
         with self.lock:
-            held = (
-                self.holding.held or held
-            )  # a read may have landed since, and have ended an alternate
+            # a read may have landed since, and have ended an alternate
+            held = self.holding.held or held
             credential, offset = wanted = self._wanted(place, held)
             signed, fresh = place.signed, None
         if signed is None or not _is_good(signed, credential, offset, now, wall):

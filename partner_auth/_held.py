@@ -20,7 +20,6 @@ from partner_auth.exceptions import Failure, SourceRejected
 EMPTY, FRESH, STALE, GONE = "empty", "fresh", "stale", "gone"
 MOST_ALTERNATES = 2
 FOREVER = float("inf")
-_ABSENT = ("not_found", "not_configured")
 
 
 class Held(NamedTuple):
@@ -124,19 +123,13 @@ class Holding:
         self._first = False
         return span
 
-    def fail(
-        self, failure: Failure, now: float, wall: float, *, absence_is_transient: bool
-    ) -> bool:
-        """Take note of a failed read. Return whether it was a revocation: nothing is held then.
-
-        `absence_is_transient`: what is not there may be on its way, while something is held.
-        """
+    def fail(self, failure: Failure, now: float, wall: float) -> bool:
+        """Take note of a failed read. Return whether it was a revocation: nothing is held then."""
         policy, served = self._policy, self.state(now, wall) in (FRESH, STALE)
         grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter * _random()
         self.failure, self._failed_at = failure, now
         self._failures += 1
-        is_on_its_way = served and absence_is_transient and failure.reason in _ABSENT
-        if failure.kind is SourceRejected and not is_on_its_way:
+        if failure.kind is SourceRejected and not (served and failure.is_passing):
             self.held, self.alternates = None, ()
             self._pauses = (share * min(grown, policy.cooldown),) * 2
             return True

@@ -19,6 +19,7 @@ from partner_auth.exceptions import (
     SourceUnavailable,
 )
 
+_ABSENT = ("not_found", "not_configured")
 _LEAST_LIFE = 1.0  # seconds that a credential must have left to sign a token
 
 
@@ -36,11 +37,6 @@ class Reader:
         """Whether the source has one of the verbs that it need not have."""
         return hasattr(self._source, question)
 
-    @property
-    def absence_is_transient(self) -> bool:
-        """Whether what is not there may be on its way, as a file that is being replaced is."""
-        return bool(getattr(self._source, "absence_is_transient", False))
-
     def credential(self, question: str) -> Credential | Failure:
         """Ask `fetch` or `fetch_fresh`."""
         try:
@@ -51,7 +47,8 @@ class Reader:
                 return Failure.of(CredentialInvalid, text)
             self._check(credential)
         except PartnerAuthError as error:
-            return Failure(error)
+            is_passing = getattr(error, "reason", "") in _ABSENT and self._absence_is_transient()
+            return Failure(error, is_passing=is_passing)
         except Exception as error:  # noqa: BLE001  a source may raise anything, with the secret in it
             text = f"{self.name}: the source raised {type(error).__name__}"
             return Failure.of(SourceUnavailable, text, reason="unreachable")
@@ -70,6 +67,10 @@ class Reader:
             return (self._source.fingerprint(),)
         except Exception:  # noqa: BLE001  an error means unchanged
             return None
+
+    def _absence_is_transient(self) -> bool:
+        """Whether what is not there may be on its way, as a file that is being replaced is."""
+        return bool(getattr(self._source, "absence_is_transient", False))
 
     def _called(self, question: str) -> Any:
         result = getattr(self._source, question)()

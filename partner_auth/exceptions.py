@@ -171,10 +171,14 @@ def _own_kind(kind: type[PartnerAuthError]) -> type[PartnerAuthError]:
 class Failure:
     """What is remembered of an error: its kind and text, never the object, whose frames may hold a secret."""
 
-    __slots__ = ("fields", "kind", "text")
+    __slots__ = ("fields", "is_passing", "kind", "text")
 
-    def __init__(self, error: PartnerAuthError) -> None:
-        """Take kind, text and public fields from `error`."""
+    def __init__(self, error: PartnerAuthError, *, is_passing: bool = False) -> None:
+        """Take kind, text and public fields from `error`.
+
+        `is_passing`: what is not there may be on its way, so that it revokes nothing that is held.
+        """
+        self.is_passing = is_passing
         self.kind: type[PartnerAuthError] = _own_kind(type(error))
         self.text: str = str(error)
         self.fields: dict[str, str] = _fields(error)
