@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import httpx
 import pytest
 import trio
 
@@ -399,9 +400,18 @@ def test_a_late_answer_does_not_undo_a_refusal(store):
     assert type(failure(auth.token)) is SourceRejected
 
 
-def all_hang(store):
-    """Wait until whoever is to read does so, but for the first, which has read."""
-    eventually(lambda: len(readers()) == store.reads - 1)
+def all_hang(store, ended):
+    """Wait until whoever is to read does so, but for those that have read."""
+    eventually(lambda: len(readers()) == store.reads - ended)
+
+
+def ask_for_long(auth, store, clock):
+    """Ask for a token a dozen times, each after the deadline of a read that may have begun."""
+    ended = store.reads
+    for _ in range(12):
+        assert signer_of(auth.token()) == OLD
+        all_hang(store, ended)
+        clock.advance(11)
 
 
 def hanging(store, clock):
@@ -410,10 +420,7 @@ def hanging(store, clock):
     auth.token()
     store.delay(FOREVER)
     clock.advance(900)
-    for _ in range(12):
-        assert signer_of(auth.token()) == OLD
-        all_hang(store)
-        clock.advance(11)
+    ask_for_long(auth, store, clock)
     return auth
 
 
@@ -466,6 +473,17 @@ def test_reads_go_on_once_those_that_hang_have_ended(store, clock):
     store.set(NEW)
     auth.refresh()
     assert signer_of(auth.token()) == NEW
+
+
+def test_no_more_than_four_hang_the_next_time(store, clock):
+    """Those that hung and have ended are not counted, and nothing is owed for them."""
+    auth = hanging(store, clock)
+    store.release()
+    quiet()
+    store.delay(FOREVER)
+    clock.advance(900)
+    ask_for_long(auth, store, clock)
+    assert len(readers()) == 4
 
 
 # -- threads are dear
@@ -556,6 +574,37 @@ def test_where_no_thread_starts_no_loop_is_blocked(store):
     error = asyncio.run(run())
     assert (type(error), store.reads) == (SourceUnavailable, 0)
     assert "no thread" in str(error)
+
+
+def test_where_no_thread_starts_for_the_alternates_there_are_none(monkeypatch):
+    """That says nothing about the secret: no read of it has failed."""
+    starts = [threading.Thread.start]  # for the read of the secret after the 401
+
+    class Source:
+        def fetch(self):
+            return Credential("acme", OLD)
+
+        def alternates(self):
+            return [Credential("acme", NEW)]
+
+    def start_one(thread):
+        if not starts:
+            raise RuntimeError("can't start new thread")
+        starts.pop()(thread)
+
+    async def run():
+        async with httpx.AsyncClient(auth=auth, transport=refusing) as client:
+            await client.get("https://api.partner.example/warm")
+            monkeypatch.setattr(threading.Thread, "start", start_one)
+            return await client.get("https://api.partner.example/refused")
+
+    def answer(request):
+        sent.append(signer_of(request.headers["Authorization"].removeprefix("Bearer ")))
+        return httpx.Response(401 if request.url.path == "/refused" else 200)
+
+    sent, refusing, auth = [], httpx.MockTransport(answer), exact(Source())
+    assert asyncio.run(run()).status_code == 401
+    assert (sent, auth.status().last_error) == ([OLD] * 3, None)
 
 
 def test_a_thread_that_never_begins_is_replaced_by_its_caller(store, monkeypatch, caplog):
