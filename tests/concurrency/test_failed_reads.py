@@ -104,6 +104,16 @@ def test_the_pause_ends_with_the_outage(store, clock):
     assert signer_of(auth.token()) == OLD
 
 
+def test_once_the_pause_is_over_the_next_request_reads(store, clock):
+    """Then there is no time to tell: `next_read` is None."""
+    store.fail(DOWN)
+    auth = exact(store, clock)
+    failure(auth.token)
+    assert auth.status().next_read.timestamp() == clock.now() + 1
+    clock.advance(1)
+    assert auth.status().next_read is None
+
+
 def test_all_who_waited_for_a_read_fail_with_it(store):
     """A caller whose read failed gets its error, though the pause is over before it wakes."""
     store.fail(DOWN)
@@ -328,6 +338,12 @@ def test_a_credential_about_to_expire_is_no_read_loop(clock, left):
             continue
         assert claims["iat"] < claims["exp"] <= clock.now() + left
     assert source.reads <= 1
+
+
+def test_a_credential_with_more_than_a_second_left_is_used(clock):
+    """It can sign a token yet."""
+    auth = exact(Script(Credential("acme", OLD, expires_at=clock.now() + 1.5)), clock)
+    assert signer_of(auth.token()) == OLD
 
 
 # -- what is told

@@ -235,6 +235,32 @@ def test_the_parent_s_reading_threads_are_not_the_child_s(run):
     assert ended.lines == ["new"]
 
 
+def test_the_parent_s_reads_that_hang_are_not_the_child_s(run):
+    """A parent whose four reads of one store hang leaves the child four of its own."""
+    ended = run(
+        """
+        store = MemoryStore("acme", OLD)
+        store.delay(FOREVER)
+        auth = exact(store, timeout=0.05)
+
+        def hang():
+            for _ in range(6):
+                try:
+                    auth.refresh()
+                except SourceUnavailable:
+                    pass
+            return store.reads
+
+        print(hang(), flush=True)
+        os.waitpid(in_child(hang), 0)
+        store.release()
+        """,
+        first=CHILD,
+        flags=THREADED,
+    )
+    assert ended.lines == ["4", "8"]
+
+
 def test_a_look_of_the_parent_s_is_not_the_child_s(run):
     """What the parent's requests found out before the fork is no answer to the child's."""
     ended = run(
