@@ -132,11 +132,25 @@ EQUIVALENT = {
     "_reads: 0.0 -> -1.0: return Wait(self, max(0.0, self.deadline - now))": _OVERDUE,
     "_reads: 0 -> 1: return proof.order if proof is not None else 0": _UNIQUE,
     "_reads: 0 -> -1: return proof.order if proof is not None else 0": _UNIQUE,
+    "_reads: Lt -> LtE: return read.order < self._newest": _UNIQUE,
+    "_reads: Gt -> GtE: elif read.proves and read.order > self.proven(read.question):": _UNIQUE,
     "_held: 30 -> 31: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
     "* _random()": "keeps the power finite: no pause is as long",
     "_held: 30 -> 29: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
     "* _random()": "keeps the power finite: no pause is as long",
     "_held: 0 -> 1: if 0 < left < FOREVER:": "a second's jitter",
+    "_held: 0 -> -1: if 0 < left < FOREVER:": "a second's jitter",
+    **dict.fromkeys(
+        (
+            f"_held: {change}: {text}"
+            for change in ("left out", "0.0 -> 1.0", "0.0 -> -1.0")
+            for text in (
+                "self._failed_at = 0.0",
+                "self._pauses = (0.0, 0.0)  # after a failure: while something is held, while nothing is",
+            )
+        ),
+        _OVERWRITTEN,
+    ),
     "_cache: True -> False: self._stale_told = True": _OVERWRITTEN,
     "_flight: 0 -> -1: async with asyncio.timeout(max(seconds, 0)):  # `wait_for` would leave its task "
     "behind": "as much over",
