@@ -1,13 +1,16 @@
 """The 401 rule: from a refused answer to the one that goes back. A generator of steps without client, clock or I/O.
 
     1  ours is a 401 to a token of ours, or to an unsigned request at a named origin: that one is
-    signed and sent once 2  another credential is in use there by now: resend with it; no store is
-    asked 3  else a look, shared by all: read the store, then its alternates 4  the store holds
-    another credential: resend with it 5  the same one: some of those who wait try it, signed
-    afresh, and the alternates; what is accepted comes into use 6  nothing accepted: the 401s go
-    back, and the next look waits for a quarter of the time that this has lasted 7  looks that
-    proved to be false alarms make the next one wait for the third 401 in a row 8  a body that can't
-    be sent again: look, but leave the try to the next request
+       signed and sent once
+    2  another credential is in use there by now: resend with it; no store is asked
+    3  else a look, shared by all: read the store, then its alternates
+    4  the store holds another credential: resend with it
+    5  the same one: some of those who wait try it, signed afresh, and the alternates; what is
+       accepted comes into use
+    6  nothing accepted: the 401s go back, and the next look waits for a quarter of the time that
+       this has lasted
+    7  looks that proved to be false alarms make the next one wait for the third 401 in a row
+    8  a body that can't be sent again: look, but leave the try to the next request
 
 A request is sent four times at most. The door (the client's side) answers each `Send` with an
 `Answer`, each `Wait` with whether its flight ended, and closes the generator when the client breaks
