@@ -1,9 +1,11 @@
 """Event loops: none is blocked by a store, and a source may be a coroutine function."""
 
 import asyncio
+import gc
 import ssl
 import threading
 import time
+import weakref
 
 import anyio
 import httpx
@@ -12,7 +14,7 @@ import trio
 
 from partner_auth import ConfigurationError, Credential
 from partner_auth._clock import SystemClock
-from partner_auth._flight import Flight, Wait, await_
+from partner_auth._flight import Flight, Wait, adrive, await_, drive, wait
 from tests.concurrency.kit import (
     FOREVER,
     NEW,
@@ -82,6 +84,70 @@ def test_a_wait_tells_whether_its_flight_has_ended(run):
         return first, await await_(Wait(flight, 10.0), SystemClock())
 
     assert run(waits()) == (False, True)
+
+
+def test_a_wait_in_a_thread_tells_the_same():
+    """Also one that has no time left, or is for what has ended."""
+    flight = Flight()
+    before = wait(Wait(flight, 0.0), SystemClock())
+    flight.end()
+    assert (before, wait(Wait(flight, 10.0), SystemClock())) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "driven", [drive, lambda *args: asyncio.run(adrive(*args))], ids=["thread", "task"]
+)
+def test_steps_are_closed_when_a_wait_breaks(driven):
+    """At once, though whoever keeps the error keeps the frames: others wait for what they hold."""
+
+    class Broken(SystemClock):
+        def wait(self, *_args, **_options):
+            raise ZeroDivisionError
+
+    closed = []
+
+    def steps():
+        try:
+            yield Wait(Flight(), 0.0)
+        finally:
+            closed.append(True)
+
+    error = failure(driven, steps(), Broken())
+    assert (type(error), closed) == (ZeroDivisionError, [True])
+
+
+def test_a_wait_leaves_no_timer_in_the_loop(store):
+    """The deadline of a read that has landed is of no interest any more."""
+    timers = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(*args, **options):
+            timers.append(call_later(*args, **options))
+            return timers[-1]
+
+        loop.call_later = noted
+        await exact(store).atoken()
+
+    asyncio.run(main())
+    assert [timer.cancelled() for timer in timers] == [True]
+
+
+def test_a_loop_that_has_left_is_not_kept_by_the_read(store):
+    """Whoever cancels a wait for a store that hangs can be forgotten, loop and all."""
+    store.delay(FOREVER)
+    auth = exact(store)
+    loops = []
+
+    async def leave():
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.wait_for(auth.atoken(), 0.01)
+
+    failure(asyncio.run, leave())
+    gc.collect()
+    assert loops[0]() is None
 
 
 @LOOPS

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from partner_auth import Credential, PartnerAuth, SourceRejected, SourceUnavailable
-from partner_auth.testing import MemoryStore
+from partner_auth.testing import Clock, MemoryStore
 from tests.concurrency.kit import (
     DOWN,
     FOREVER,
@@ -138,6 +138,12 @@ def test_a_crowd_is_awake_soon_after_the_read():
 
     in_asyncio(1000, exact(Timed()))
     assert time.monotonic() - landed[0] < 1
+
+
+def test_a_wait_leaves_no_timer_on_the_clock(store, clock):
+    """The deadline of a read that has landed is of no interest any more."""
+    exact(store, clock).token()
+    assert clock.waiting == 0
 
 
 def test_no_thread_lives_between_reads(store):
@@ -511,11 +517,11 @@ def test_no_more_than_32_threads_read(clock):
 
 
 def test_a_read_that_was_given_up_in_the_queue_is_never_made(store):
-    """A read that nobody waits for any more does not reach the store."""
+    """Nor does its caller make it in place: the threads are at work, which is no fault of theirs."""
     store.delay(FOREVER)
     crowd = [exact(store, timeout=5) for _ in range(32)]
     late = MemoryStore("acme", OLD)
-    auth = exact(late, timeout=0.1)
+    auth = exact(late, timeout=1.1)
 
     async def fill():
         tasks = [asyncio.create_task(one.atoken()) for one in crowd]
@@ -622,6 +628,28 @@ def test_a_thread_that_never_begins_is_replaced_by_its_caller(store, monkeypatch
     start(idle[0])  # at last: there is nothing left to do
     quiet()
     assert store.reads == 1
+
+
+def test_a_slow_read_is_no_thread_that_never_begins(store, caplog):
+    """A store that takes longer than that second is not read again, and nothing is said."""
+    store.delay(1.1)
+    assert signer_of(exact(store).token()) == OLD
+    assert (store.reads, caplog.records) == (1, [])
+
+
+def test_a_thread_that_never_begins_is_not_replaced_past_the_deadline(store, monkeypatch, caplog):
+    """Where the time is up within that second nobody reads in place, and nothing is said of uWSGI."""
+
+    class Hasty(Clock):
+        """Its waits are over as soon as they begin."""
+
+        def wait(self, seconds, wake, *, busy):
+            return super().wait(seconds, wake, busy=False)
+
+    monkeypatch.setattr(threading.Thread, "start", lambda _thread: None)
+    assert failure(exact(store, Hasty()).token).reason == "timeout"
+    assert store.reads == 0
+    assert "uWSGI" not in caplog.text
 
 
 def test_a_thread_limit_does_not_use_up_the_32(store, monkeypatch):
