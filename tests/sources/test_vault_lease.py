@@ -318,6 +318,29 @@ def test_a_right_password_set_on_the_server_is_found_after_the_pause(
     assert source.fetch().secret_key.reveal() == K0
 
 
+def test_a_login_that_succeeds_forgets_the_refusals_before_it(
+    bao, app, monkeypatch, clock, refusal
+):
+    """The same inputs, refused again later, are paused as at the first time."""
+    path, policy = app
+    users = Users(bao, policy, token_ttl=60, token_type="batch")
+    source = users.source(path, clock=clock)
+
+    def told_in_the_pause():
+        refusal(SourceUnavailable, source.fetch)
+        return str(refusal(SourceUnavailable, source.fetch))
+
+    monkeypatch.setenv("VAULT_PASSWORD", "set later")
+    for pause in (30, 60):
+        assert f"again for {pause} s" in told_in_the_pause()
+        clock.advance(pause + 0.5)
+    bao.api("POST", f"{users.user}/password", {"password": "set later"})
+    source.fetch()
+    bao.api("POST", f"{users.user}/password", {"password": "another"})
+    clock.advance(61)
+    assert "again for 30 s" in told_in_the_pause()
+
+
 def test_a_refused_login_while_the_token_lives_costs_nothing(bao, app, monkeypatch, clock, refusal):
     """The early replacement failed; the old token is used to its end."""
     path, policy = app
