@@ -133,6 +133,9 @@ EQUIVALENT = {
     "_reads: 0 -> 1: return proof.order if proof is not None else 0": _UNIQUE,
     "_reads: 0 -> -1: return proof.order if proof is not None else 0": _UNIQUE,
     "_reads: Lt -> LtE: return read.order < self._newest": _UNIQUE,
+    "_reads: 0 -> 1: self._newest = 0  # the order of the newest read that landed, or revoked": _UNIQUE,
+    "_reads: 0 -> -1: self._newest = 0  # the order of the newest read that landed, or revoked": _UNIQUE,
+    "_flight: Gt -> GtE: if isinstance(step.flight, Job) and step.seconds > _BEGINS_WITHIN:": _GRAIN,
     "_reads: Gt -> GtE: elif read.proves and read.order > self.proven(read.question):": _UNIQUE,
     "_held: 30 -> 31: grown, share = policy.backoff * 2 ** min(self._failures, 30), 1 - policy.jitter "
     "* _random()": "keeps the power finite: no pause is as long",

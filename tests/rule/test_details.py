@@ -189,6 +189,20 @@ def test_a_new_secret_ends_the_tries_of_the_old_ones(around):
     assert Refused(around).wants == "send new"
 
 
+def test_alternates_that_were_dropped_are_asked_for_again(around):
+    """Those that were read for this very secret, before there was another one for a moment."""
+    slow = Refused(around, reads=False)
+    Refused(around, origin=ELSEWHERE)
+    for version in ("new", "old"):
+        around.store.current = version
+        around.auth.refresh()
+    while slow.is_reading:
+        eventually(lambda: slow.is_woken)
+        slow.woken()
+    assert slow.wants == "send old"
+    assert slow.answered(401).wants == "send pending"
+
+
 def test_what_was_found_is_told_and_its_token_serves_on(around):
     """The very token that was accepted, by every way to it; with the age of what it follows."""
     around.clock.advance(7)
