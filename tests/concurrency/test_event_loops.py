@@ -2,19 +2,24 @@
 
 import asyncio
 import gc
+import os
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 import trio
 
+import partner_auth
 from partner_auth import ConfigurationError, Credential
 from partner_auth._clock import SystemClock
-from partner_auth._flight import Flight, Wait, adrive, await_, drive, wait
+from partner_auth._flight import Flight, Wait, adrive, await_, drive, wait, within
 from tests.concurrency.kit import (
     FOREVER,
     NEW,
@@ -52,6 +57,32 @@ def test_what_would_block_a_loop_is_an_error(store, run, verb, named):
     error = failure(run, called(getattr(auth, verb)))
     assert type(error) is ConfigurationError
     assert named in str(error)
+
+
+def test_trio_is_seen_where_nobody_has_loaded_asyncio():
+    """Which trio itself does not."""
+    program = """
+import sys, trio
+from partner_auth import ConfigurationError, PartnerAuth
+from partner_auth.testing import MemoryStore
+
+async def main():
+    try:
+        PartnerAuth(MemoryStore("acme", "k" * 40)).token()
+    except ConfigurationError as error:
+        print("atoken()" in str(error), "asyncio" in sys.modules)
+
+trio.run(main)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(Path(partner_auth.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("True False\n", "")
 
 
 @LOOPS
@@ -114,6 +145,25 @@ def test_steps_are_closed_when_a_wait_breaks(driven):
 
     error = failure(driven, steps(), Broken())
     assert (type(error), closed) == (ZeroDivisionError, [True])
+
+
+@LOOPS
+def test_work_that_is_done_in_time_brings_its_result(run):
+    """What has the time it needs is not disturbed."""
+
+    async def work():
+        await anyio.sleep(0)
+        return "done"
+
+    assert run(within(work(), 10.0)) == "done"
+
+
+@LOOPS
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_work_that_has_no_time_left_is_broken_off(run, seconds):
+    """At its first wait, by the error of the loop's own kind."""
+    error = failure(run, within(anyio.sleep(0.5), seconds))
+    assert type(error) in (TimeoutError, trio.TooSlowError)
 
 
 def test_a_wait_leaves_no_timer_in_the_loop(store):
