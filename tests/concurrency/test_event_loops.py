@@ -152,7 +152,7 @@ def test_work_that_is_done_in_time_brings_its_result(run):
     """What has the time it needs is not disturbed."""
 
     async def work():
-        await anyio.sleep(0)
+        await anyio.sleep(0.001)
         return "done"
 
     assert run(within(work(), 10.0)) == "done"
