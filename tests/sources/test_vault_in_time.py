@@ -28,6 +28,26 @@ def test_an_answer_in_time_is_returned():
     assert calls.call(threading.current_thread, soon(1)) is not threading.current_thread()
 
 
+def test_an_answer_is_returned_at_once():
+    """Nothing is waited for but the answer."""
+    began = time.monotonic()
+    assert InTime().call(lambda: 7, soon(5)) == 7
+    assert time.monotonic() - began < 0.9
+
+
+def test_a_program_may_end_while_a_call_hangs():
+    """Its thread holds up nobody's exit."""
+    assert InTime().call(lambda: threading.current_thread().daemon, soon(1))
+
+
+def test_a_call_whose_moment_is_over_is_never_begun(monkeypatch):
+    """A read that has used up its time asks nothing more."""
+    made = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: thread.run())
+    assert InTime().call(lambda: made.append(1), soon(-1)) is None
+    assert made == []
+
+
 def test_a_call_that_hangs_is_given_up(gate):
     """Its late answer goes nowhere."""
     began = time.monotonic()
@@ -79,13 +99,13 @@ def test_a_call_whose_thread_comes_too_late_is_never_made(monkeypatch):
 
 
 def test_where_no_thread_can_be_made_the_work_is_done_in_place(monkeypatch):
-    """At the interpreter's exit, and at the system's limit."""
+    """At the interpreter's exit, and at the system's limit; at once, so within half a second."""
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert InTime().call(lambda: 7, soon(3)) == 7
+    assert InTime().call(lambda: 7, soon(0.5)) == 7
 
 
 def _forked(work):
