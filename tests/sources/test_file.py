@@ -7,6 +7,7 @@ import pickle
 import resource
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -316,6 +317,19 @@ def test_too_many_open_files_are_not_now(file, refusal):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert "Too many open files" in str(error)
     assert found(source) == ("acme", KEY)
+
+
+def test_a_read_leaves_no_file_open(file, refusal):
+    """Whatever it came to; the lowest descriptor that is free stays so."""
+
+    def lowest():
+        with Path(os.devnull).open("rb") as opened:
+            return opened.fileno()
+
+    before = lowest()
+    found(FileSource(file(KEY), client_id="acme"))
+    refusal(ConfigurationError, FileSource("/dev/null", client_id="acme").fetch)
+    assert lowest() == before
 
 
 def test_a_loop_of_links_is_refused(tmp_path, refusal):
