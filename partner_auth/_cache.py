@@ -474,7 +474,7 @@ class Cache:
     def _tell_landing(self, new: Held, old: Held | None, took: float) -> None:
         credential = new.credential
         changed = not credential.same_as(old.credential if old else None)
-        due = moment(min(new.fresh_wall, new.fetched_at + new.fresh_until - new.landed))
+        due = moment(new.fresh_wall)
         self.report(
             CredentialFetched(
                 self.name, credential.client_id, credential.version, changed, took, due
