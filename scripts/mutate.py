@@ -155,6 +155,17 @@ EQUIVALENT = {
         _OVERWRITTEN,
     ),
     "_cache: True -> False: self._stale_told = True": _OVERWRITTEN,
+    "_cache: left out: self._stale_told = True": _OVERWRITTEN,
+    "_cache: minus dropped: self._next_print = -FOREVER": _OVERWRITTEN,
+    "_cache: Lt -> LtE: waits = read is not None and may_wait and (must_wait or now < patience)": _OVERDUE,
+    "_cache: Gt -> GtE: if read is None or (read.proves and read.order > asked and not "
+    "read.is_of_alternates):": _UNIQUE,
+    "_cache: Gt -> GtE: if proof is not None and proof.order > since:  # it has ended since this was "
+    "wanted": _UNIQUE,
+    "_cache: Gt -> GtE: until = min(until, pause if pause > now else now + _LOOK_AGAIN)": _GRAIN,
+    "_cache: Add -> Sub: until = min(until, pause if pause > now else now + _LOOK_AGAIN)": _COST,
+    '_cache: and -> or: if read is None and self.reader.has("fingerprint"):': _COST,
+    "_cache: max -> min: until = min(until, max(self._next_print, now))": _COST,
     "_flight: 0 -> -1: async with asyncio.timeout(max(seconds, 0)):  # `wait_for` would leave its task "
     "behind": "as much over",
     "_places: left out: self.known_since = self.trying_since = 0.0": _OVERWRITTEN,

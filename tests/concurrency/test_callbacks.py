@@ -3,13 +3,14 @@
 import asyncio
 import contextvars
 import gc
+import logging
 import threading
 import time
 import weakref
 
 import pytest
 
-from partner_auth import Credential, RefreshPolicy
+from partner_auth import Credential, PartnerAuth, RefreshPolicy
 from partner_auth.events import (
     CredentialFetched,
     CredentialRotated,
@@ -223,6 +224,57 @@ def test_a_read_is_told_whether_it_brought_another_credential(store, clock):
         (False, "1"),
         (True, "2"),
     ]
+
+
+def test_a_read_is_told_with_the_time_it_took_and_the_next_one(store, clock):
+    """In seconds, and as a moment."""
+    told = []
+    store.delay(FOREVER)
+    auth = exact(store, clock, on_event=told.append)
+    auth.refresh(wait=False)
+    store.wait_for_reads(1)
+    clock.advance(3)
+    store.release()
+    eventually(lambda: told)
+    assert told[0].took == 3.0
+    assert told[0].next_read.timestamp() == clock.now() + 900
+
+
+def test_a_failed_read_is_told_with_the_age_of_what_is_held(store, clock):
+    """And so is what is served meanwhile; both tell of the next read."""
+    told = []
+    auth = exact(store, clock, on_event=told.append)
+    auth.token()
+    store.fail(DOWN)
+    clock.advance(901)
+    failure(auth.refresh)
+    quiet()
+    clock.advance(0.75)
+    auth.token()
+    failed, stale = [event for event in told if isinstance(event, (SourceFailed, ServedStale))]
+    due = clock.now() + 0.25
+    assert (failed.age, failed.held, failed.next_read.timestamp()) == (901.0, True, due)
+    assert (stale.age, stale.error, stale.next_read.timestamp()) == (901.75, str(DOWN), due)
+
+
+def test_what_is_served_stale_is_a_warning_once_a_failure(store, clock, caplog):
+    """At other origins and later it is DEBUG."""
+    origins = [f"https://{name}.example" for name in "ab"]
+    refresh = RefreshPolicy(jitter=0)
+    auth = PartnerAuth(store, origins=origins, refresh=refresh, clock=clock)
+    auth.token(origins[0])
+    store.fail(DOWN)
+    clock.advance(901)
+    with caplog.at_level(logging.DEBUG, "partner_auth"):
+        for _ in range(2):
+            auth.token(origins[0])  # begins the read
+            quiet()
+            for origin in origins:
+                auth.token(origin)
+            clock.advance(10)
+    levels = [one.levelname for one in caplog.records if one.getMessage().startswith("ServedStale")]
+    assert levels.count("WARNING") == 2
+    assert levels[-2:] == ["WARNING", "DEBUG"]
 
 
 def test_events_carry_no_secret(store, clock):

@@ -412,6 +412,7 @@ def test_a_revocation_reaches_an_origin_that_was_forgotten(store):
         warnings.simplefilter("ignore", PartnerAuthWarning)  # more than one origin is signed
         for count in range(1024):
             auth.token(f"https://{count}.example/")
+    assert len(auth.status().origins) == 1024
     again = httpx.Request("GET", "https://eldest.example/")
     assert "Authorization" in next(auth.sync_auth_flow(again)).headers
     store.fail(GONE)

@@ -93,13 +93,13 @@ def test_a_file_that_comes_back_is_read_promptly(path, clock):
 
 
 def test_the_fingerprint_is_asked_at_most_once_a_second(clock):
-    """Whatever the traffic: a hundred requests in five seconds ask six times."""
+    """Whatever the traffic: a hundred requests in five seconds ask five times."""
     source = Printed()
     auth = exact(source, clock)
     for _ in range(100):
         auth.token()
         clock.advance(0.05)
-    assert source.asked <= 6
+    assert source.asked == 5
     assert source.reads == 1
 
 

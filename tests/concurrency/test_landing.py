@@ -6,7 +6,9 @@ import threading
 
 import requests
 
-from partner_auth.testing import Clock, PartnerServer
+from partner_auth import PartnerAuth
+from partner_auth.testing import Clock, MemoryStore, PartnerServer
+from tests.concurrency.kit import NEW, OLD, signer_of
 
 
 class Eager(threading.Thread):
@@ -16,6 +18,21 @@ class Eager(threading.Thread):
         super().start()
         if self.name == "partner_auth-read":
             self.join()
+
+
+def test_what_was_signed_with_before_a_landing_serves_no_other_request():
+    """The store was read while the caller's claims were made."""
+    store = MemoryStore("acme", OLD)
+
+    def claims(credential):
+        if credential.secret_key.reveal() == OLD:
+            store.set(NEW)
+            auth.refresh()
+        return {}
+
+    auth = PartnerAuth(store, claims=claims)
+    assert signer_of(auth.token()) == OLD
+    assert signer_of(auth.token()) == NEW
 
 
 def test_an_alternate_that_becomes_the_current_one_costs_no_401(monkeypatch):

@@ -551,7 +551,11 @@ def no_thread(monkeypatch):
 @pytest.mark.usefixtures("no_thread")
 def test_where_no_thread_starts_the_caller_reads(store):
     """A caller that would wait reads in its own thread."""
-    assert signer_of(exact(store).token()) == OLD
+    auth = exact(store)
+    assert signer_of(auth.token()) == OLD
+    store.set(NEW)
+    auth.refresh()
+    assert signer_of(auth.token()) == NEW
 
 
 def test_where_no_thread_starts_stale_is_served(store, clock, monkeypatch):

@@ -216,6 +216,59 @@ def test_a_lock_that_is_held_at_the_fork_is_not_the_child_s(run):
     assert ended.lines == ["old"]
 
 
+def test_a_child_reads_when_its_own_jitter_says_so(run):
+    """Not when the token that the parent held would have ended."""
+    ended = run(
+        """
+        from partner_auth.testing import Clock
+        store, clock = MemoryStore("acme", OLD), Clock()
+        policy = RefreshPolicy(fresh_for=1000, jitter=0.5)
+        auth = PartnerAuth(store, clock=clock, refresh=policy, lifetime=9000)
+        auth.refresh()
+        auth.refresh()
+        auth.token()
+
+        def child():
+            due = auth.status().next_read.timestamp()
+            clock.advance(due - clock.now() + 0.001)
+            auth.token()
+            store.wait_for_reads(3)
+            return store.reads
+
+        os.waitpid(in_child(child), 0)
+        """,
+        first=CHILD,
+    )
+    assert ended.lines == ["3"]
+
+
+def test_a_refresh_that_a_thread_of_the_parent_s_is_to_begin_is_not_the_child_s(run):
+    """A signal in the child begins one of its own."""
+    ended = run(
+        """
+        store = MemoryStore("acme", OLD)
+        store.delay(FOREVER)
+        auth = exact(store)
+        auth.refresh(wait=False)
+        store.wait_for_reads(1)
+        auth.refresh(wait=False)
+        while not auth._cache._soon:  # that it waits for the end of the first one
+            time.sleep(0.001)
+
+        def child():
+            auth.refresh(wait=False)
+            store.wait_for_reads(2)
+            return store.reads
+
+        os.waitpid(in_child(child), 0)
+        store.release()
+        """,
+        first=CHILD,
+        flags=THREADED,
+    )
+    assert ended.lines == ["2"]
+
+
 def test_the_parent_s_reading_threads_are_not_the_child_s(run):
     """A parent whose 32 threads all hang leaves the child all of its own."""
     ended = run(
