@@ -377,6 +377,12 @@ def test_without_boto3_construction_says_what_to_install(monkeypatch):
     AwsSecretsManagerSource(NAME, client=object())
 
 
+def test_a_boto3_without_a_spec_is_installed(monkeypatch):
+    """Some tools import it in a way of their own."""
+    monkeypatch.setattr(boto3, "__spec__", None)
+    AwsSecretsManagerSource(NAME)
+
+
 def test_a_client_of_ones_own_is_used_as_it_is(aws, liar):
     """Its endpoint, credentials and settings stay the user's."""
     liar.pass_on_to(aws.endpoint)

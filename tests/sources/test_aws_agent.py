@@ -14,7 +14,7 @@ from partner_auth.exceptions import ConfigurationError, SourceRejected, SourceUn
 from partner_auth.sources import AwsSecretsManagerSource, _aws_agent, source_from_url
 from tests.sources import aws_fixtures
 from tests.sources.aws_fixtures import K0, K1, K2, NAME, document
-from tests.sources.lying_server import DROP, HANG, LyingServer, Reply
+from tests.sources.lying_server import DROP, HANG, LyingServer, Reply, black_hole
 
 TOKEN = "fY1pWqk0Zq9-agent"
 liar = aws_fixtures.liar
@@ -256,6 +256,22 @@ def test_a_port_that_is_none_is_a_wrong_setting(agent, source, monkeypatch, refu
     assert "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT" in str(error)
 
 
+@pytest.mark.parametrize("port", ["1", "65535"])
+def test_the_first_and_the_last_port_are_ports(agent, source, monkeypatch, refusal, port):
+    """Nobody answers there, which is no wrong setting."""
+    monkeypatch.setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", port)
+    assert refusal(SourceUnavailable, source.fetch).reason == "unreachable"
+
+
+@pytest.mark.parametrize(
+    "status, words", [(400, "does not serve yet: update it"), (404, "HTTP 404 is no answer")]
+)
+def test_what_the_agent_has_no_words_for_is_told_apart(source, agent, liar, refusal, status, words):
+    """An agent that is too old, or starting, is mended elsewhere than another server there."""
+    liar.say(Reply(status, "no"))
+    assert words in str(refusal(SourceUnavailable, source.fetch))
+
+
 def test_a_port_where_no_http_is_spoken_is_malformed(agent, source, monkeypatch, refusal):
     """Somebody else has the agent's port."""
 
@@ -297,6 +313,24 @@ def test_a_broken_connection_is_tried_once_more(agent, source, liar):
     agent.put("AWSCURRENT", document(K1))
     liar.say_in_turn(DROP, agent.answer)
     assert source.fetch().client_id == "acme"
+
+
+def test_an_answer_that_does_not_come_is_asked_for_once_more(agent, liar):
+    """Three eighths of the time are for one try: the agent may have it by the second."""
+    agent.put("AWSCURRENT", document(K1))
+    liar.say_in_turn(HANG, agent.answer)
+    source = AwsSecretsManagerSource(NAME, via="agent", timeout=1)
+    assert source.fetch().client_id == "acme"
+
+
+def test_an_agent_that_takes_no_connection_is_named(agent, monkeypatch, refusal):
+    """A quarter of the time is for connecting: two tries end before the read does."""
+    with black_hole() as url:
+        monkeypatch.setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", url.rpartition(":")[2])
+        source = AwsSecretsManagerSource(NAME, via="agent", timeout=1)
+        error = refusal(SourceUnavailable, source.fetch)
+    assert error.reason == "timeout"
+    assert "from the agent at localhost:" in str(error)
 
 
 @pytest.mark.parametrize(

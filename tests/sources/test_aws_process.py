@@ -122,6 +122,23 @@ def test_the_session_goes_with_its_last_source(aws, sessions):
     assert len(sessions) == 2
 
 
+def test_a_client_has_time_for_two_tries(aws, monkeypatch):
+    """A quarter of `timeout` for connecting, three eighths for an answer; a thread a connection."""
+    made = []
+
+    class Seen(boto3.Session):
+        def client(self, *names, config, **settings):
+            made.append(config)
+            return super().client(*names, config=config, **settings)
+
+    monkeypatch.setattr(boto3, "Session", Seen)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEYOFTWOTRIES")
+    aws.create(document(K1))
+    AwsSecretsManagerSource(NAME, timeout=16).fetch()
+    assert [(one.connect_timeout, one.read_timeout) for one in made] == [(4, 6)]
+    assert made[0].max_pool_connections == 32
+
+
 def test_the_default_session_of_the_application_is_left_alone(aws):
     """Its settings are the application's."""
     aws.create(document(K1))
