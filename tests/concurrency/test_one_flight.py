@@ -558,6 +558,31 @@ def test_where_no_thread_starts_the_caller_reads(store):
     assert signer_of(auth.token()) == NEW
 
 
+def test_a_late_failure_of_a_read_in_place_is_the_error_of_all_who_waited(
+    store, clock, monkeypatch
+):
+    """The one who made it included: that it was not done in time."""
+    auth = exact(store, clock, timeout=10)
+    store.delay(FOREVER)
+    store.fail(DOWN)
+    begin, errors = threading.Event(), []
+
+    def call():
+        begin.wait(5)
+        errors.append(failure(auth.token))
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    begin.set()
+    store.wait_for_reads(1)
+    clock.advance(10)
+    errors.append(failure(auth.token))
+    store.release()
+    caller.join(5)
+    assert [error.reason for error in errors] == ["timeout", "timeout"]
+
+
 def test_where_no_thread_starts_stale_is_served(store, clock, monkeypatch):
     """A read behind a stale credential is not worth a caller's time."""
     auth = exact(store, clock)
