@@ -189,6 +189,16 @@ def test_a_new_secret_ends_the_tries_of_the_old_ones(around):
     assert Refused(around).wants == "send new"
 
 
+def test_a_new_secret_wakes_who_waits_for_the_tries_of_others(world):
+    """At once, not at the end of that second."""
+    *_, sixth = [Refused(world) for _ in range(6)]
+    assert sixth.wants == "wait"
+    world.store.current = "new"
+    world.auth.refresh()
+    eventually(lambda: sixth.is_woken)
+    assert sixth.woken().wants == "send new"
+
+
 def test_alternates_that_were_dropped_are_asked_for_again(around):
     """Those that were read for this very secret, before there was another one for a moment."""
     slow = Refused(around, reads=False)
