@@ -8,7 +8,12 @@ import warnings
 
 import pytest
 
-from partner_auth.exceptions import SourceUnavailable
+from partner_auth._credentials import Secret
+from partner_auth.exceptions import SourceRejected, SourceUnavailable
+from partner_auth.sources import _vault_login
+from partner_auth.sources._vault_login import link_for
+from partner_auth.sources._vault_methods import Method
+from partner_auth.sources._vault_settings import read_settings
 from tests.sources import bao_fixtures, bao_logins
 from tests.sources.bao_fixtures import K0, Refused, document, vault
 from tests.sources.bao_logins import (
@@ -243,6 +248,21 @@ def test_a_node_that_has_not_seen_the_new_token(
     assert len(logins_in(liar_before_bao)) == 1
 
 
+def test_a_failure_is_repeated_right_after_a_login_alone(
+    bao, app, monkeypatch, clock, liar_before_bao, refusal
+):
+    """A token that was taken once is known."""
+    path, policy = app
+    users = Users(bao, policy)
+    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    source = users.source(path, clock=clock)
+    source.fetch()
+    before = len(liar_before_bao.requests)
+    liar_before_bao.say(Reply(503))
+    refusal(SourceUnavailable, source.fetch)
+    assert len(liar_before_bao.requests) == before + 1
+
+
 # A login that is refused
 
 
@@ -364,6 +384,25 @@ def test_a_login_method_that_is_not_mounted(bao, app, monkeypatch, clock, refusa
     assert "'auth/no/such/login/u' was refused: no login method is mounted there" in str(error)
 
 
+def test_a_login_that_is_refused_in_other_words(
+    bao, app, monkeypatch, clock, liar_before_bao, refusal
+):
+    """They may hold what we sent: the message says where they can be read."""
+    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    liar_before_bao.say(Reply(400, {"errors": [f"no {PASSWORD}"]}))
+    source = vault("a", auth="userpass", username="u", clock=clock)
+    error = refusal(SourceUnavailable, source.fetch, PASSWORD)
+    assert "the server's log says why" in str(error)
+
+
+def test_a_login_in_a_namespace_that_is_not_there(bao, app, monkeypatch, clock, refusal):
+    """The message says what to look at."""
+    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    source = vault("a", auth="userpass", username="u", namespace="no-such", clock=clock)
+    error = refusal(SourceRejected, source.fetch, PASSWORD)
+    assert "there is no such namespace" in str(error)
+
+
 def test_a_login_is_sent_once(bao, app, monkeypatch, clock, liar_before_bao, refusal):
     """A lost answer is no reason to send a secret id again that works once."""
     path, policy = app
@@ -468,6 +507,14 @@ def test_another_user_is_another_login(bao, app, monkeypatch, clock, liar_before
     one.source(path, clock=clock).fetch()
     other.source(path, clock=clock).fetch()
     assert len(logins_in(liar_before_bao)) == 2
+
+
+def test_logins_that_nobody_needs_any_more_are_forgotten():
+    """Of 300 servers, one after the other, 256 stay known."""
+    for number in range(300):
+        settings = read_settings(Secret(f"https://vault-{number}.example"), None)
+        link_for(settings, Method(), None, None)
+    assert len(_vault_login._links) == len(_vault_login._wires) == 256
 
 
 def test_another_address_in_the_environment_is_another_login(

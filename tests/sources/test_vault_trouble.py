@@ -103,6 +103,7 @@ ANSWERS = {
     "compression": (Reply(200, "x", {"Content-Encoding": "gzip"}), "malformed"),
     "a bad request": (errors(400, "what?"), "malformed"),
     "a method that is not allowed": (errors(405), "malformed"),
+    "a request that was given up": (errors(499), "malformed"),
     "a proxy that wants a password": (Reply(407, "<html>"), "malformed"),
     "a node that is behind": (errors(412, "required index state not present"), "unreachable"),
     "a recovery standby": (errors(472), "unreachable"),
@@ -137,9 +138,32 @@ def test_a_redirect_is_not_followed(liar, refusal):
     assert "x=y" not in str(error)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_every_redirect_is_told(liar, refusal, status):
+    """Whether it is for this time or for ever."""
+    liar.say(Reply(status, "", {"Location": "https://leader.example/v1/x"}))
+    error = refusal(SourceUnavailable, vault("app").fetch, TOKEN)
+    assert f"redirects to https://leader.example ({status})" in str(error)
+
+
+def test_an_answer_that_is_too_long_is_not_asked_for_again(liar, refusal):
+    """It would be as long."""
+    liar.say(Reply(200, {"data": "x" * 1_100_000}))
+    refusal(SourceUnavailable, vault("app").fetch, TOKEN)
+    assert len(liar.requests) == 1
+
+
+def test_a_failure_is_not_asked_for_again(liar, refusal):
+    """A server in trouble gets one request a read, unless it gave us the token just then."""
+    liar.say(errors(503))
+    refusal(SourceUnavailable, vault("app").fetch, TOKEN)
+    assert len(liar.requests) == 1
+
+
 DENIALS = {
     "a policy": (errors(403, "1 error occurred:\n\t* permission denied\n\n"), "denied"),
     "no such path": (errors(404), "not_found"),
+    "no such path, at length": (Reply(404, {"request_id": "1", "data": None}, VAULTS), "not_found"),
 }
 
 
@@ -345,7 +369,7 @@ def test_how_long_a_token_lives_may_stay_unknown(liar_before_bao, bao):
     )
     began = time.monotonic()
     assert vault(path).fetch().secret_key.reveal() == K0
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 1.9
 
 
 # The way to the server
