@@ -148,6 +148,22 @@ def test_the_read_behind_a_stale_credential_brings_the_new_one(store, clock):
     assert (store.reads, auth.status().state) == (2, "fresh")
 
 
+def test_who_cannot_be_sent_again_waits_to_the_deadline_of_the_first_read(store, clock):
+    """And is then served with what is held, though another read is under way."""
+    auth = exact(store, clock, timeout=10)
+    auth.token()
+    store.delay(FOREVER)
+    clock.advance(901)
+    cache = auth._cache
+    steps = cache.take(cache.place(None, named=False), patient=True)
+    assert next(steps).seconds == 10
+    clock.advance(10)
+    auth.refresh(wait=False)
+    store.wait_for_reads(3)
+    with pytest.raises(StopIteration):
+        steps.send(False)
+
+
 @pytest.mark.parametrize("step", [HOURS, -HOURS], ids=["forward", "back"])
 def test_no_step_of_the_wall_clock_ends_max_stale(store, clock, step):
     """An outage plus a wall clock that is set by hours still serves: `max_stale` is monotonic."""

@@ -189,6 +189,14 @@ def test_a_new_secret_ends_the_tries_of_the_old_ones(around):
     assert Refused(around).wants == "send new"
 
 
+def test_a_read_of_the_alternates_is_told_as_none_of_the_credential(around):
+    """There is one event a read of that."""
+    before = around.counted("CredentialFetched")
+    Refused(around)
+    reads = around.counted("CredentialFetched") - before
+    assert (reads, around.store.reads, around.store.alternate_reads) == (1, 1, 1)
+
+
 def test_a_new_secret_wakes_who_waits_for_the_tries_of_others(world):
     """At once, not at the end of that second."""
     *_, sixth = [Refused(world) for _ in range(6)]
@@ -629,6 +637,21 @@ def test_alarms_that_were_forgotten_are_counted_anew(world):
     for _ in range(3):
         false_alarm(world)
     world.clock.advance(3601)
+    for _ in range(2):
+        false_alarm(world)
+    found = Refused(world)
+    assert found.wants == "send old"
+    found.broken_off()
+    world.auth._note(place(world), sign(world), 200)
+    false_alarm(world)
+    assert Refused(world).wants == "back"
+
+
+def test_a_refresh_forgets_false_alarms(world):
+    """The next ones count anew: two are too few again, three are enough."""
+    for _ in range(3):
+        false_alarm(world)
+    world.auth.refresh()
     for _ in range(2):
         false_alarm(world)
     found = Refused(world)
