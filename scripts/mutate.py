@@ -197,6 +197,12 @@ EQUIVALENT = {
     ),
     'sources/_document: 1024 -> 1023: raise CredentialInvalid(f"it is longer than {LIMIT // 1024} '
     'KiB, which no credential is")': "64, too",
+    "sources/_vault_lease: GtE -> Gt: return self._is_ours_to_keep and self._age(now) >= _RENEW_AT": _GRAIN,
+    "sources/_aws_agent: 16384 -> 16383: _TOKEN_LIMIT = 16_384": "no token is as long",
+    "sources/_aws_agent: 16384 -> 16385: _TOKEN_LIMIT = 16_384": "no token is as long",
+    "sources/_aws_source: left out: raise NotImplementedError": "each source has its own",
+    'sources/_aws_errors: 0 -> 1: status = error.response.get("ResponseMetadata", {}).get('
+    '"HTTPStatusCode", 0)': "below every status",
     "_reader: LtE -> Lt: if expires is not None and expires <= self._clock.now() + _LEAST_LIFE:": _GRAIN,
     "_tokens: left out: _signers[algorithm] = signer": _COST,
     '_tokens: left out: self.until = float("inf")': _OVERWRITTEN,
