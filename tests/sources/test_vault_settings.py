@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import hvac
 import pytest
+import requests
 
 from partner_auth.exceptions import ConfigurationError, SourceRejected, SourceUnavailable
 from partner_auth.sources import CredentialSource, VaultSource, source_from_url
@@ -276,6 +277,22 @@ def test_a_client_of_your_own_is_used_as_it_is(bao, monkeypatch):
     assert source.fetch().secret_key.reveal() == K1
     assert [one.secret_key.reveal() for one in source.alternates()] == [K0]
     assert "client=…" in repr(source)
+
+
+@pytest.mark.parametrize("timeout, limits", [(8, (2.0, 3.0)), (1, (1, 1))])
+def test_a_try_may_take_a_part_of_the_time(bao, timeout, limits):
+    """2 s to connect and 3 s for an answer, so that a second one can follow; no more than is left."""
+    seen = []
+
+    class Seen(requests.Session):
+        def send(self, request, **settings):
+            seen.append(settings["timeout"])
+            return super().send(request, **settings)
+
+    path = bao.fresh("app")
+    bao.put(path, document(K0))
+    vault(path, client=hvac.Client(bao.url, ROOT, session=Seen()), timeout=timeout).fetch()
+    assert seen[0] == pytest.approx(limits, abs=0.5)
 
 
 def test_a_client_of_your_own_keeps_its_namespace(bao):
