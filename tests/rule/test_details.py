@@ -11,11 +11,13 @@ from email.utils import formatdate
 import jwt
 import pytest
 
-from partner_auth import SourceRejected, SourceUnavailable
+from partner_auth import Credential, SourceRejected, SourceUnavailable
 from partner_auth._recovery import Answer
 from partner_auth.testing import Clock
 from tests.rule.by_hand import ELSEWHERE, HERE, Refused, place, sign
 from tests.rule.rule_world import ORIGIN, Store, World, credential
+
+PEM = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK\n-----END PUBLIC KEY-----\n"
 
 
 @pytest.fixture
@@ -102,6 +104,24 @@ def test_more_than_two_alternates_are_never_signed_with():
         world.post_once()
         world.clock.advance(31)
     assert set(world.versions) == {"old", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        Credential("acme", PEM, version="useless"),
+        Credential("acme", "useless-" * 40, version="useless", expires_at=1.0),
+        "useless",
+    ],
+    ids=["misfit", "expired", "no credential"],
+)
+def test_an_alternate_that_signs_no_good_token_is_none(around, useless):
+    """The others are tried as ever."""
+    around.store.alternates = lambda: [useless, credential("pending")]
+    request = Refused(around)
+    assert request.wants == "send old"
+    assert request.answered(401).wants == "send pending"
+    assert request.answered(401).wants == "back"
 
 
 def test_a_request_that_arrived_unsigned_is_signed_and_sent_once_more(world):
