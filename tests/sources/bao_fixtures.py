@@ -224,8 +224,10 @@ def bao(bao_server: Bao, home: Path, monkeypatch: pytest.MonkeyPatch) -> Bao:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without a token in it."""
+    """A home without a token in it, on a machine that trusts nobody of its own."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
