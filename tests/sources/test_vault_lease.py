@@ -499,6 +499,26 @@ def test_a_login_that_hangs_holds_up_nobody_beyond_his_time(
     assert time.monotonic() - began < 4
 
 
+def test_a_reader_with_little_time_waits_no_longer_for_anothers_login(
+    bao, app, monkeypatch, clock, liar_before_bao, refusal
+):
+    """Not even a second."""
+    path, policy = app
+    users = Users(bao, policy)
+    monkeypatch.setenv("VAULT_PASSWORD", PASSWORD)
+    liar_before_bao.say(HANG)
+    login = threading.Thread(target=fetched_or_none, args=(users.source(path, clock=clock),))
+    login.start()
+    while not liar_before_bao.requests:
+        time.sleep(0.01)
+    began = time.monotonic()
+    error = refusal(SourceUnavailable, users.source(path, clock=clock, timeout=0.2).fetch)
+    assert time.monotonic() - began < 0.9
+    assert "another read's login" in str(error)
+    liar_before_bao.release()
+    login.join()
+
+
 def test_another_user_is_another_login(bao, app, monkeypatch, clock, liar_before_bao):
     """Nothing is shared between settings that differ."""
     path, policy = app
