@@ -198,6 +198,8 @@ EQUIVALENT = {
     'sources/_document: 1024 -> 1023: raise CredentialInvalid(f"it is longer than {LIMIT // 1024} '
     'KiB, which no credential is")': "64, too",
     "sources/_vault_lease: GtE -> Gt: return self._is_ours_to_keep and self._age(now) >= _RENEW_AT": _GRAIN,
+    "sources/_vault_lease: 0.0 -> -1.0: return 0.0 if self.life is None else (now - self.since) / "
+    "self.life": "as young",
     "sources/_aws_agent: 16384 -> 16383: _TOKEN_LIMIT = 16_384": "no token is as long",
     "sources/_aws_agent: 16384 -> 16385: _TOKEN_LIMIT = 16_384": "no token is as long",
     "sources/_aws_source: left out: raise NotImplementedError": "each source has its own",
