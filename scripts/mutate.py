@@ -42,7 +42,7 @@ CACHE = [  # the quick ones first
 ]
 DOORS = [
     *(f"tests/conformance/test_{name}.py" for name in ("signing", "errors", "rotation", "cookies")),
-    *(f"tests/conformance/test_{name}.py" for name in ("bodies", "redirects")),
+    *(f"tests/conformance/test_{name}.py" for name in ("bodies", "redirects", "refused_bodies")),
 ]
 SOURCES = {
     "url": ["url"],
