@@ -267,7 +267,9 @@ def test_what_is_served_stale_is_a_warning_once_a_failure(store, clock, caplog):
     clock.advance(901)
     with caplog.at_level(logging.DEBUG, "partner_auth"):
         for _ in range(2):
-            auth.token(origins[0])  # begins the read
+            store.delay(FOREVER)
+            auth.token(origins[0])  # begins the read, which fails after it
+            store.release()
             quiet()
             for origin in origins:
                 auth.token(origin)
