@@ -124,4 +124,4 @@ def of_aiohttp(auth: Any) -> partner_auth.aiohttp.PartnerAuth:
     """Return the middleware with the source and the options of another kind of PartnerAuth."""
     if isinstance(auth, partner_auth.aiohttp.PartnerAuth):
         return auth
-    return partner_auth.aiohttp.PartnerAuth(auth._source, **auth._options)
+    return partner_auth.aiohttp.PartnerAuth(auth._source, **auth._options())
