@@ -652,11 +652,8 @@ def test_an_hour_without_one_forgets_false_alarms(world):
     assert Refused(world).wants == "send old"
 
 
-def test_alarms_that_were_forgotten_are_counted_anew(world):
-    """Three again, neither two nor four."""
-    for _ in range(3):
-        false_alarm(world)
-    world.clock.advance(3601)
+def see_alarms_counted_anew(world):
+    """After two more a look still begins at the first 401, after three it does not."""
     for _ in range(2):
         false_alarm(world)
     found = Refused(world)
@@ -665,6 +662,14 @@ def test_alarms_that_were_forgotten_are_counted_anew(world):
     world.auth._note(place(world), sign(world), 200)
     false_alarm(world)
     assert Refused(world).wants == "back"
+
+
+def test_alarms_that_were_forgotten_are_counted_anew(world):
+    """Three again, neither two nor four."""
+    for _ in range(3):
+        false_alarm(world)
+    world.clock.advance(3601)
+    see_alarms_counted_anew(world)
 
 
 def test_a_refresh_forgets_false_alarms(world):
@@ -672,14 +677,7 @@ def test_a_refresh_forgets_false_alarms(world):
     for _ in range(3):
         false_alarm(world)
     world.auth.refresh()
-    for _ in range(2):
-        false_alarm(world)
-    found = Refused(world)
-    assert found.wants == "send old"
-    found.broken_off()
-    world.auth._note(place(world), sign(world), 200)
-    false_alarm(world)
-    assert Refused(world).wants == "back"
+    see_alarms_counted_anew(world)
 
 
 def test_a_look_that_found_something_counts_alarms_anew(around):
